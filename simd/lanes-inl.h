@@ -22,7 +22,7 @@ inline constexpr size_t kLanes = 16;  // virtual lanes
 
 using DF = hn::CappedTag<float, kLanes>;
 using VF = hn::Vec<DF>;
-inline constexpr size_t kRealLanes = HWY_MAX_LANES_D(DF);
+inline constexpr size_t kRealLanes = hn::MaxLanes(DF());
 inline constexpr size_t kVecs = kLanes / kRealLanes;  // registers per 16 lanes
 
 // a * b + c with one rounding on every target. Highway's MulAdd is fused on
@@ -96,14 +96,14 @@ HWY_INLINE F32x16 Mul16(F32x16 a, F32x16 b) {
 
 #if HWY_TARGET != HWY_SCALAR
 // Folds one register: l[j] += l[j + h] for h = N/2, ..., 1.
-template <class D, HWY_IF_LANES_D(D, 1)>
-HWY_INLINE float FoldVec(D, hn::Vec<D> v) {
-  return hn::GetLane(v);
-}
-template <class D, HWY_IF_LANES_GT_D(D, 1)>
+template <class D>
 HWY_INLINE float FoldVec(D d, hn::Vec<D> v) {
-  const hn::Half<D> dh;
-  return FoldVec(dh, hn::Add(hn::LowerHalf(dh, v), hn::UpperHalf(dh, v)));
+  if constexpr (hn::MaxLanes(D()) == 1) {
+    return hn::GetLane(v);
+  } else {
+    const hn::Half<D> dh;
+    return FoldVec(dh, hn::Add(hn::LowerHalf(dh, v), hn::UpperHalf(dh, v)));
+  }
 }
 #endif
 
