@@ -14,7 +14,7 @@
 //     acc = fma(fl(m_w * d_x), float(T), acc); blocks ascending from acc = +0;
 //   f32 activations: 16 virtual lanes, lane j takes k = j mod 16 ascending with
 //     fma from +0, a tail padded with +0; fold 8, 4, 2, 1;
-//   bias is added last, in f32.
+//   then out = fl(fl(acc * scale) + bias), in f32 (scale 1 changes nothing).
 // The order is the same for one row and for many, so batch size cannot show.
 // Error: gamma_{2nb+2} * A_sb (quantised, against exact block integers),
 // gamma_{K/16+5} * sum|x w| (f32).
@@ -37,6 +37,7 @@ struct GemmPart {
   WeightMatrix weights;
   std::span<const float> bias;  // [N] or empty
   Span2D<float> out;            // [M, N]
+  float scale = 1.0f;           // of the whole matrix (GGUF `NAME.scale`)
 };
 
 struct GemmArgs {

@@ -62,6 +62,7 @@ struct ExpertWeights {
   WeightMatrix first;  // expert 0
   size_t n_experts = 0;
   size_t expert_stride_bytes = 0;
+  std::span<const float> scales;  // [n_experts] or empty: factor of each
 
   WeightMatrix expert(size_t e) const {
     ETALON_DCHECK(e < n_experts);
