@@ -19,8 +19,9 @@
 //         2 c + 1 (high nibbles) of qh[l] as bit 4.
 //   Q6_K  two halves of 128; in half n, l < 32, is = l / 16: elements l,
 //         l + 32, l + 64, l + 96 are
-//           ql[l] & 15 | (qh[l] & 3) << 4,      ql[l + 32] & 15 | (qh[l] >> 2 & 3) << 4,
-//           ql[l] >> 4 | (qh[l] >> 4 & 3) << 4, ql[l + 32] >> 4 | (qh[l] >> 6 & 3) << 4
+//           ql[l] & 15 | (qh[l] & 3) << 4,      ql[l + 32] & 15 | (qh[l] >> 2 &
+//           3) << 4, ql[l] >> 4 | (qh[l] >> 4 & 3) << 4, ql[l + 32] >> 4 |
+//           (qh[l] >> 6 & 3) << 4
 //         minus 32, with scales is, is + 2, is + 4, is + 6; the next half
 //         advances ql by 64, qh by 32, scales by 8. w = d * sc * q.
 //   Q8_K  activations: x = d * q, d f32; bsums[j] = sum of q over 16 j .. + 15.
