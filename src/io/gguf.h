@@ -12,12 +12,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "etalon/status.h"
 #include "etalon/types.h"
+#include "io/name_index.h"
 
 namespace etalon::io {
 
@@ -47,7 +47,8 @@ struct GgufArray {
   std::span<const std::byte> raw;
   std::vector<std::string_view> strings;
 
-  // Element i widened; precondition: numeric element type, i < count.
+  // Element i widened; precondition: numeric or bool element type, i < count.
+  // Integer() saturates what int64 cannot hold.
   double Number(uint64_t i) const;
   int64_t Integer(uint64_t i) const;
 };
@@ -68,9 +69,11 @@ struct GgufTensor {
   std::array<uint64_t, 4> ne{1, 1, 1, 1};  // ne[0] is the contiguous dimension
   uint32_t type_id = 0;                    // as in the file
   uint64_t offset = 0;                     // from the start of the file
-  uint64_t n_bytes = 0;                    // 0 when the type is unknown to us
-  const std::byte* data = nullptr;         // null for vocabulary-only files
+  uint64_t n_bytes = 0;
+  const std::byte* data = nullptr;  // bytes() + offset, n_bytes of them
 
+  // May be a type this engine does not run (I32, IQ types, ...): then
+  // FindTypeTraits() is null; StoredTypeName(type_id) names it.
   TensorType type() const { return static_cast<TensorType>(type_id); }
 };
 
@@ -125,8 +128,8 @@ class GgufFile {
   std::vector<GgufKv> kvs_;
   std::vector<GgufTensor> tensors_;
   std::vector<std::string> warnings_;
-  std::unordered_map<std::string_view, size_t> kv_index_;
-  std::unordered_map<std::string_view, size_t> tensor_index_;
+  NameIndex kv_index_;
+  NameIndex tensor_index_;
 };
 
 }  // namespace etalon::io
