@@ -3,7 +3,8 @@
 // Error: 0 ULP, the correctly rounded value. Every product d * sc * q, dmin * m
 // and d * q of an f16 scale is exact in f32 (11 bits of scale, at most 6 of sc
 // and 6 of q; Q6_K 11 + 7 + 6), so that only the final sum rounds; Q8_K's f32
-// scale times q rounds once. A non-finite scale gives what IEEE arithmetic
+// scale times q rounds once. Products are taken left to right, which decides
+// the sign of a zero. A non-finite scale gives what IEEE arithmetic
 // gives: NaN and Inf are never hidden.
 #ifndef ETALON_QUANT_DEQUANTIZE_H_
 #define ETALON_QUANT_DEQUANTIZE_H_
