@@ -102,7 +102,7 @@ TEST(Dequantize, Q6KIsExactForEveryScaleAndQuant) {
       for (int s = 0; s < 16; ++s) {
         block.scales[s] = static_cast<int8_t>(first + s);
       }
-      for (int shift = 0; shift < 64; ++shift) {
+      for (size_t shift = 0; shift < 64; ++shift) {
         for (size_t i = 0; i < sizeof(block.ql); ++i) {
           block.ql[i] = static_cast<uint8_t>(i * 17 + shift * 5);
         }
