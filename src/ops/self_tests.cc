@@ -4,9 +4,15 @@
 
 namespace etalon::ops {
 
+bool SelfTestDequantize();
+bool SelfTestQuantizeRow();
+
 // Declare `bool SelfTestX();` above, define it beside the op, add a line here.
 std::span<const SelfTest> KernelSelfTests() {
-  static const std::vector<SelfTest> tests = {};
+  static const std::vector<SelfTest> tests = {
+      {"dequantize", SelfTestDequantize},
+      {"quantize_row", SelfTestQuantizeRow},
+  };
   return tests;
 }
 
