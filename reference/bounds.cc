@@ -1,0 +1,62 @@
+#include "reference/bounds.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace etalon::reference {
+
+double Profile::Chain(size_t n) const {
+  const size_t per_lane = (n + lanes - 1) / lanes;
+  const double folds = std::ceil(std::log2(static_cast<double>(lanes)));
+  return std::min(static_cast<double>(n),
+                  static_cast<double>(per_lane) + folds);
+}
+
+double Profile::Rescales(size_t kv_len) const {
+  if (kv_chunk == 0) return static_cast<double>(kv_len);
+  return static_cast<double>((kv_len + kv_chunk - 1) / kv_chunk);
+}
+
+const Profile& CpuStrictProfile() {
+  static const Profile profile = [] {
+    Profile p;
+    p.name = "cpu-strict";
+    p.lanes = 16;
+    p.fused = true;
+    p.f64_norm_sum = true;
+    p.kv_chunk = 256;
+    return p;
+  }();
+  return profile;
+}
+
+const Profile& AnyOrderF32Profile() {
+  static const Profile profile = [] {
+    Profile p;
+    p.name = "f32-any-order";
+    return p;
+  }();
+  return profile;
+}
+
+double Gamma(double n, double u) {
+  if (!(n * u < 1.0)) return std::numeric_limits<double>::infinity();
+  return n * u / (1.0 - n * u);
+}
+
+std::vector<double> Combine(const Oracle& oracle,
+                            std::span<const double> kappa) {
+  std::vector<double> bound(oracle.value.size(), 0.0);
+  const size_t n = std::min(kappa.size(), oracle.c.size());
+  for (size_t j = 0; j < n; ++j) {
+    if (kappa[j] == 0.0) continue;
+    for (size_t i = 0; i < bound.size(); ++i) {
+      bound[i] += kappa[j] * oracle.c[j][i];
+    }
+  }
+  for (double& b : bound) b *= 1.0 + 0x1p-19;
+  return bound;
+}
+
+}  // namespace etalon::reference

@@ -1,0 +1,211 @@
+// Matrix products. Quantised weights meet quantised activations: the integer
+// sums of a block are exact, their combination is fp64. Everything else is a
+// dot product in fp64, by Eigen without vectorisation: k ascending.
+#include <Eigen/Core>
+#include <cmath>
+
+#include "reference/formats.h"
+#include "reference/ops.h"
+#include "reference/oracle.h"
+#include "reference/quantize.h"
+#include "reference/store.h"
+#include "reference/validate.h"
+
+namespace etalon::reference {
+namespace {
+
+constexpr char kOp[] = "gemm";
+
+using RowMajor =
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+Eigen::Index Index(size_t i) { return static_cast<Eigen::Index>(i); }
+
+bool UsesQuantizedActivations(TensorType type, Activations activations) {
+  return IsQuantized(type) && activations == Activations::kAuto;
+}
+
+Status ValidatePart(const GemmArgs& args, size_t i) {
+  const GemmPart& part = args.parts[i];
+  ETALON_RETURN_IF_ERROR(CheckWeights(kOp, "weights", part.weights));
+  ETALON_ENSURE(part.weights.cols == args.x.cols,
+                fmt::format("{}: weights of part {} have {} cols, x has {}",
+                            kOp, i, part.weights.cols, args.x.cols));
+  if (!part.bias.empty()) {
+    ETALON_RETURN_IF_ERROR(
+        CheckLength(kOp, "bias", part.bias.size(), part.weights.rows));
+  }
+  ETALON_RETURN_IF_ERROR(
+      CheckShape(kOp, "out", part.out, args.x.rows, part.weights.rows));
+  ETALON_ENSURE(!Overlap(args.x, part.out),
+                fmt::format("{}: out of part {} overlaps x", kOp, i));
+  return {};
+}
+
+// Where one product writes; c is empty when no magnitudes are wanted.
+class Sink {
+ public:
+  Sink(size_t m, size_t n, bool magnitudes) : n_(n) {
+    oracle_.value.resize(m * n);
+    if (magnitudes) oracle_.c.assign(3, std::vector<double>(m * n));
+  }
+  bool wants_magnitudes() const { return !oracle_.c.empty(); }
+  void Put(size_t m, size_t n, double value) {
+    oracle_.value[m * n_ + n] = value;
+  }
+  void PutMagnitudes(size_t m, size_t n, double products, double bias,
+                     double underflows) {
+    oracle_.c[0][m * n_ + n] = products;
+    oracle_.c[1][m * n_ + n] = bias;
+    oracle_.c[2][m * n_ + n] = underflows;
+  }
+  Oracle Take() { return std::move(oracle_); }
+
+ private:
+  size_t n_;
+  Oracle oracle_;
+};
+
+double Bias(const GemmPart& part, size_t n) {
+  return part.bias.empty() ? 0.0 : static_cast<double>(part.bias[n]);
+}
+
+void MultiplyF32(const Span2D<const float>& x, const GemmPart& part,
+                 Sink& sink) {
+  const size_t k = x.cols;
+  const std::vector<double> wide = Widen(x);
+  const Eigen::Map<const RowMajor> xs(wide.data(), Index(x.rows), Index(k));
+  Eigen::VectorXd w(Index(k));
+  Eigen::VectorXd y(Index(x.rows));
+  for (size_t n = 0; n < part.weights.rows; ++n) {
+    DecodeRow(part.weights.type, part.weights.row(n), {w.data(), k});
+    // An f32 kernel sees the weight rounded to f32: part of the definition.
+    w = w.cast<float>().cast<double>();
+    y = xs.lazyProduct(w);
+    for (size_t m = 0; m < x.rows; ++m) {
+      sink.Put(m, n, y[Index(m)] + Bias(part, n));
+    }
+    if (!sink.wants_magnitudes()) continue;
+    y = xs.cwiseAbs().lazyProduct(w.cwiseAbs());
+    for (size_t m = 0; m < x.rows; ++m) {
+      sink.PutMagnitudes(m, n, y[Index(m)], std::abs(Bias(part, n)),
+                         static_cast<double>(k + 1));
+    }
+  }
+}
+
+// One weight row, block by block.
+struct IntegerRow {
+  std::vector<double> d;
+  std::vector<double> c;
+  bool has_min = false;
+  std::vector<int16_t> w;
+  std::vector<int16_t> m;
+};
+
+IntegerRow DecodeIntegers(TensorType type, const std::byte* data, size_t k) {
+  const Format format = *WeightFormat(type);
+  IntegerRow row;
+  IntegerBlock block;
+  for (size_t b = 0; b < k / format.block_size; ++b) {
+    DecodeBlock(type, data + b * format.block_bytes, block);
+    row.d.push_back(block.d);
+    row.c.push_back(block.c);
+    row.has_min = block.has_min;
+    const auto size = static_cast<std::ptrdiff_t>(format.block_size);
+    row.w.insert(row.w.end(), block.w.begin(), block.w.begin() + size);
+    row.m.insert(row.m.end(), block.m.begin(), block.m.begin() + size);
+  }
+  return row;
+}
+
+// Exact: at most 256 * 4096 * 127 < 2^31.
+int32_t Dot(const int16_t* a, const int16_t* b, size_t n) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += int32_t{a[i]} * int32_t{b[i]};
+  return sum;
+}
+
+void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
+                       Sink& sink) {
+  const TensorType type = part.weights.type;
+  const size_t size = WeightFormat(type)->block_size;
+  std::vector<QuantizedRow> xs;
+  for (size_t m = 0; m < x.rows; ++m) {
+    xs.push_back(size == 256 ? QuantizeQ8K(x.row(m)) : QuantizeQ8_0(x.row(m)));
+  }
+  for (size_t n = 0; n < part.weights.rows; ++n) {
+    const IntegerRow w = DecodeIntegers(type, part.weights.row(n), x.cols);
+    for (size_t m = 0; m < x.rows; ++m) {
+      double sum = 0.0;
+      double magnitude = 0.0;
+      double underflows = 1.0;
+      for (size_t b = 0; b < w.d.size(); ++b) {
+        const int16_t* q = xs[m].q.data() + b * size;
+        const double d_x = static_cast<double>(xs[m].d[b]);
+        const double s = Dot(w.w.data() + b * size, q, size);
+        sum += w.d[b] * d_x * s;
+        magnitude += std::abs(w.d[b] * d_x * s);
+        underflows += std::abs(s) + 2.0;
+        if (!w.has_min) continue;
+        const double t = Dot(w.m.data() + b * size, q, size);
+        sum += w.c[b] * d_x * t;
+        magnitude += std::abs(w.c[b] * d_x * t);
+        underflows += std::abs(t);
+      }
+      sink.Put(m, n, sum + Bias(part, n));
+      if (sink.wants_magnitudes()) {
+        sink.PutMagnitudes(m, n, magnitude, std::abs(Bias(part, n)),
+                           underflows);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
+                            bool magnitudes) {
+  ETALON_RETURN_IF_ERROR(CheckMatrix(kOp, "x", args.x));
+  ETALON_ENSURE(part < args.parts.size(),
+                fmt::format("{}: part {} of {}", kOp, part, args.parts.size()));
+  ETALON_RETURN_IF_ERROR(ValidatePart(args, part));
+  const GemmPart& p = args.parts[part];
+  Sink sink(args.x.rows, p.weights.rows, magnitudes);
+  if (UsesQuantizedActivations(p.weights.type, args.activations)) {
+    MultiplyQuantized(args.x, p, sink);
+  } else {
+    MultiplyF32(args.x, p, sink);
+  }
+  return sink.Take();
+}
+
+std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
+                                  const WeightMatrix& weights,
+                                  Activations activations) {
+  double chain = 0.0;
+  if (UsesQuantizedActivations(weights.type, activations)) {
+    // Per block: the product of the scales, the integer's conversion, one
+    // addition for S and one for T; blocks in sequence.
+    const size_t blocks = weights.cols / WeightFormat(weights.type)->block_size;
+    chain = 2.0 * static_cast<double>(blocks) + 2.0 + (p.fused ? 0.0 : 1.0);
+  } else {
+    chain = p.DotChain(weights.cols);
+  }
+  const double kappa[] = {Gamma(chain + 1, p.u), Gamma(1, p.u), p.tiny};
+  return Combine(oracle, kappa);
+}
+
+Status Gemm(const GemmArgs& args, ExecContext&) {
+  ETALON_RETURN_IF_ERROR(CheckMatrix(kOp, "x", args.x));
+  for (size_t i = 0; i < args.parts.size(); ++i) {
+    ETALON_RETURN_IF_ERROR(ValidatePart(args, i));
+  }
+  for (size_t i = 0; i < args.parts.size(); ++i) {
+    ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
+                            GemmOracle(args, i, /*magnitudes=*/false));
+    Store(oracle.value, args.parts[i].out);
+  }
+  return {};
+}
+
+}  // namespace etalon::reference

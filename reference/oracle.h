@@ -1,0 +1,85 @@
+// Every op in fp64, with its conditioning magnitudes, and the tolerance that
+// follows for a profile. The order of values is that of the op's output, row
+// by row without padding. Inputs are validated as the op does; nothing is
+// written. The order of the magnitudes C1, C2, ... is stated at each oracle;
+// docs/numerics.md derives the kappas. "[tiny]" marks the magnitude that an
+// underflow's absolute error multiplies.
+#ifndef ETALON_REFERENCE_ORACLE_H_
+#define ETALON_REFERENCE_ORACLE_H_
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "etalon/backend.h"
+#include "etalon/status.h"
+#include "reference/bounds.h"
+
+namespace etalon::reference {
+
+// Exact values, C none: a port must give the correctly rounded ones.
+Expected<Oracle> EmbeddingOracle(const EmbeddingArgs& args);
+
+// C1 |y|; C2 |x w| + |w| + 1 [tiny].
+Expected<Oracle> RmsNormOracle(const RmsNormArgs& args);
+std::vector<double> RmsNormTolerance(const Oracle& oracle, const Profile& p,
+                                     size_t n);
+
+// C1 |x0 c| + |x1 s| (or |x0 s| + |x1 c|), 0 for lanes that pass through;
+// C2 1 [tiny]. Values are those of args.x after the rotation.
+Expected<Oracle> RopeOracle(const RopeArgs& args);
+std::vector<double> RopeTolerance(const Oracle& oracle, const Profile& p);
+
+// One part of a GEMM. Quantised activations:
+//   C1 sum_b |d_w d_x S| + |c_w d_x T|, C2 |bias|, C3 sum_b |S| + |T| + 1
+//   [tiny]. With f32 activations: C1 sum_k |x w|, C2 |bias|, C3 K + 1 [tiny].
+// With `magnitudes` false only the values are computed.
+Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
+                            bool magnitudes = true);
+std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
+                                  const WeightMatrix& weights,
+                                  Activations activations);
+
+// C1 sum_p w_p A_p |v - o|, A_p = |scale| sum_d |q k|; C2 sum_p w_p (M - s_p)
+// |v - o|; C3 sum_p w_p |v - o|; C4 sum_p w_p |v|; C5 max_p |v|; C6 max_p A_p;
+// C7 max_p (M - s_p). The tolerance is not linear in them: see its definition.
+Expected<Oracle> AttentionOracle(const AttentionArgs& args,
+                                 bool magnitudes = true);
+std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
+                                       size_t head_dim, size_t kv_len);
+
+// C1 |y| (1 - sigmoid(gate)); C2 |y|; C3 |y| where gate < -87 (exp overflows,
+// the result may be 0); C4 |up| + 1 [tiny].
+Expected<Oracle> SwiGluOracle(const SwiGluArgs& args);
+std::vector<double> SwiGluTolerance(const Oracle& oracle, const Profile& p);
+
+// C1 |y|.
+Expected<Oracle> AddOracle(const AddArgs& args);
+std::vector<double> AddTolerance(const Oracle& oracle, const Profile& p);
+
+// C1 |y|; C2 1 [tiny].
+Expected<Oracle> ScaleRowsOracle(const ScaleRowsArgs& args);
+std::vector<double> ScaleRowsTolerance(const Oracle& oracle, const Profile& p);
+
+// C1 p; C2 p ((M - x) + sum_j p_j (M - x_j)); C3 1 + n p [tiny].
+Expected<Oracle> SoftmaxOracle(const SoftmaxArgs& args);
+std::vector<double> SoftmaxTolerance(const Oracle& oracle, const Profile& p,
+                                     size_t n);
+
+// The router's probabilities, before any decision: a softmax [n_tokens,
+// n_experts]. Which experts are taken may differ from the reference only where
+// two probabilities lie within their tolerances of each other.
+Expected<Oracle> MoeRouterOracle(const MoeRouterArgs& args);
+
+// The expert mixture, teacher-forced by the experts and weights given.
+//   C1 the tolerance of everything but the sum over experts (it depends on the
+//   profile, which is why it is asked for here); C2 sum_k |w_k y_k|; C3 n_used
+//   [tiny].
+Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& p,
+                              bool magnitudes = true);
+std::vector<double> MoeFfnTolerance(const Oracle& oracle, const Profile& p,
+                                    size_t n_used);
+
+}  // namespace etalon::reference
+
+#endif  // ETALON_REFERENCE_ORACLE_H_
