@@ -48,8 +48,9 @@ struct GemmArgs {
 
 namespace ops {
 Status Gemm(const GemmArgs& args, ExecContext& ctx);
-// Scratch that Gemm takes for M rows of K activations.
-size_t GemmWorkspaceBytes(size_t m, size_t k);
+// Upper bound on the scratch that Gemm takes for M rows of K activations and up
+// to 64 parts on n_threads threads.
+size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads = 8);
 }  // namespace ops
 
 }  // namespace etalon

@@ -27,21 +27,23 @@ struct MoeRouterArgs {
 // ascending: acc = fma(w, y, acc) from +0. Tokens are batched per expert and
 // only the chosen experts are read.
 struct MoeFfnArgs {
-  Span2D<const float> x;            // [n_tokens, model_dim]
-  Span2D<const int32_t> experts;    // [n_tokens, n_used]
-  Span2D<const float> weights;      // [n_tokens, n_used]
-  ExpertWeights gate;               // [n_experts, ffn_dim, model_dim]
-  ExpertWeights up;                 // [n_experts, ffn_dim, model_dim]
-  ExpertWeights down;               // [n_experts, model_dim, ffn_dim]
-  Span2D<float> out;                // [n_tokens, model_dim], not x
+  Span2D<const float> x;          // [n_tokens, model_dim]
+  Span2D<const int32_t> experts;  // [n_tokens, n_used]
+  Span2D<const float> weights;    // [n_tokens, n_used]
+  ExpertWeights gate;             // [n_experts, ffn_dim, model_dim]
+  ExpertWeights up;               // [n_experts, ffn_dim, model_dim]
+  ExpertWeights down;             // [n_experts, model_dim, ffn_dim]
+  Span2D<float> out;              // [n_tokens, model_dim], not x
   Activations activations = Activations::kAuto;
 };
 
 namespace ops {
 Status MoeRouter(const MoeRouterArgs& args, ExecContext& ctx);
 Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx);
+// Upper bound on the scratch of MoeFfn.
 size_t MoeFfnWorkspaceBytes(size_t n_tokens, size_t n_used, size_t model_dim,
-                            size_t ffn_dim);
+                            size_t ffn_dim, size_t n_experts = 256,
+                            int n_threads = 8);
 }  // namespace ops
 
 }  // namespace etalon

@@ -1,0 +1,138 @@
+#include "ops/gemm_products.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/parallel.h"
+#include "etalon/config.h"
+#include "simd/quantize_row.h"
+
+namespace etalon::ops {
+namespace {
+
+// Rows of one task: enough tasks that threads finish together, each a whole
+// number of panels. Where rows are cut never shows in the result.
+constexpr size_t kRowUnit = 16;
+constexpr size_t kTasksPerThread = 8;
+constexpr size_t kMaxTaskRows = 256;
+
+size_t TaskRows(size_t total_rows, int n_threads) {
+  const size_t wanted =
+      total_rows / (kTasksPerThread * static_cast<size_t>(n_threads)) + 1;
+  const size_t units = (wanted + kRowUnit - 1) / kRowUnit;
+  return std::clamp(units * kRowUnit, kRowUnit, kMaxTaskRows);
+}
+
+size_t Blocks(size_t rows, size_t task_rows) {
+  return (rows + task_rows - 1) / task_rows;
+}
+
+}  // namespace
+
+Status CheckWeights(std::string_view what, const WeightMatrix& w, size_t k) {
+  const TypeTraits* traits = FindTypeTraits(w.type);
+  if (traits == nullptr || w.type == TensorType::kQ8_K) {
+    return InvalidArgument(
+        fmt::format("{}: weights of type {} are not supported", what,
+                    static_cast<uint32_t>(w.type)));
+  }
+  if (w.cols != k) {
+    return InvalidArgument(fmt::format(
+        "{}: weights have {} columns, activations {}", what, w.cols, k));
+  }
+  if (k % traits->block_size != 0) {
+    return InvalidArgument(
+        fmt::format("{}: {} columns are not a multiple of {} ({} block)", what,
+                    k, traits->block_size, traits->name));
+  }
+  if (w.rows > 0 && k > 0 && w.data == nullptr) {
+    return InvalidArgument(fmt::format("{}: weights are null", what));
+  }
+  if (const size_t row = RowBytes(w.type, k);
+      w.rows > 1 && w.stride_bytes < row) {
+    return InvalidArgument(
+        fmt::format("{}: weight stride of {} bytes is less than a row of {}",
+                    what, w.stride_bytes, row));
+  }
+  return {};
+}
+
+bool QuantisesActivations(TensorType weights, Activations mode,
+                          const ExecContext& ctx) {
+  if (!IsQuantized(weights) || mode == Activations::kF32) return false;
+  return ctx.config == nullptr || ctx.config->UseQ8Activations();
+}
+
+Expected<simd::ActivationRows> QuantiseRows(TensorType type,
+                                            Span2D<const float> x,
+                                            ExecContext& ctx) {
+  ETALON_ASSIGN_OR_RETURN(const std::span<std::byte> memory,
+                          ctx.workspace->Allocate<std::byte>(
+                              simd::ActivationRowsBytes(type, x.rows, x.cols)));
+  const simd::MutableActivationRows out =
+      simd::PlaceActivationRows(type, x.rows, x.cols, memory.data());
+  ParallelFor(
+      x.rows, ctx.n_threads,
+      [&](size_t row, int) {
+        simd::QuantizeActivationRow(x.data + row * x.stride, row, out);
+      },
+      Schedule::kStatic);
+  return out.View();
+}
+
+size_t ProductScratchBytes(size_t m, size_t k, int n_threads) {
+  return simd::GemmScratchBytes(m, k) *
+         static_cast<size_t>(std::max(n_threads, 1));
+}
+
+void RunProducts(std::span<const GemmProduct> products, size_t max_m,
+                 size_t max_k, std::byte* scratch, int n_threads) {
+  n_threads = std::max(n_threads, 1);
+  size_t total_rows = 0;
+  for (const GemmProduct& p : products) total_rows += p.rows.weights.rows;
+  const size_t task_rows = TaskRows(total_rows, n_threads);
+  size_t n_tasks = 0;
+  for (const GemmProduct& p : products) {
+    n_tasks += Blocks(p.rows.weights.rows, task_rows);
+  }
+  const size_t thread_bytes = simd::GemmScratchBytes(max_m, max_k);
+  ParallelFor(n_tasks, n_threads, [&](size_t task, int thread) {
+    const GemmProduct* p = products.data();
+    for (size_t n; task >= (n = Blocks(p->rows.weights.rows, task_rows)); ++p) {
+      task -= n;
+    }
+    simd::GemmRows rows = p->rows;
+    rows.row_begin = task * task_rows;
+    rows.row_end = std::min(rows.row_begin + task_rows, rows.weights.rows);
+    std::byte* mine = scratch + static_cast<size_t>(thread) * thread_bytes;
+    if (p->q != nullptr) {
+      simd::GemmQuantized(rows, *p->q, mine);
+    } else {
+      simd::GemmF32(rows, p->x, mine);
+    }
+  });
+}
+
+bool Overlaps(const Span2D<const float>& a, const Span2D<const float>& b) {
+  if (a.empty() || b.empty()) return false;
+  const auto begin = [](const auto& s) {
+    return reinterpret_cast<uintptr_t>(s.data);
+  };
+  const auto end = [&](const auto& s) {
+    return begin(s) + ((s.rows - 1) * s.stride + s.cols) * sizeof(float);
+  };
+  if (begin(a) >= end(b) || begin(b) >= end(a)) return false;
+  if (a.stride != b.stride) return true;
+  // Of equal stride: column b0 of b in the frame of a, in [0, stride).
+  const size_t stride = a.stride;
+  const uintptr_t distance =
+      begin(b) >= begin(a) ? begin(b) - begin(a) : begin(a) - begin(b);
+  if (distance % sizeof(float) != 0) return true;
+  const size_t first = begin(b) >= begin(a) ? a.cols : b.cols;
+  const size_t second = begin(b) >= begin(a) ? b.cols : a.cols;
+  const size_t offset = distance / sizeof(float) % stride;
+  return offset < first || offset + second > stride;
+}
+
+}  // namespace etalon::ops
