@@ -53,8 +53,8 @@ HWY_INLINE V ExpStrict(D d, V x) {
   constexpr float kQ1 = 0x1.555554p-3f;
   constexpr float kQ2 = 0x1.55548ep-5f;
   constexpr float kQ3 = 0x1.111272p-7f;
-  constexpr float kQ5 = 0x1.9f086ep-13f;
   constexpr float kQ4 = 0x1.6d8d38p-10f;
+  constexpr float kQ5 = 0x1.9f086ep-13f;
 
   // exp(-104) < 2^-150 rounds to +0, exp(89) to +Inf.
   x = ClampKeepNaN(d, x, -104.0f, 89.0f);

@@ -44,6 +44,18 @@ struct RopeParams {
   std::vector<float> freq_factors;  // empty or [rotary_dim / 2]
 };
 
+// All that a row of the tables is made of.
+struct RopeFrequencies {
+  std::vector<float> freq;  // [rotary_dim / 2]
+  float scale = 1.0f;       // on cos and sin: attention factor, YaRN's mscale
+};
+Expected<RopeFrequencies> MakeRopeFrequencies(const RopeParams& params);
+
+// Row r of cos and sin: position first_position + r. Both [n, rotary_dim / 2],
+// row strides free; about 20 ns per element of a pair of rows.
+void FillRopeRows(const RopeFrequencies& frequencies, size_t first_position,
+                  Span2D<float> cos, Span2D<float> sin);
+
 // cos and sin for positions [0, n_positions): each [n_positions, rotary_dim/2].
 struct RopeTable {
   size_t n_positions = 0;
@@ -60,6 +72,10 @@ struct RopeTable {
 };
 Expected<RopeTable> MakeRopeTable(const RopeParams& params,
                                   size_t n_positions);
+// Adds the positions up to n_positions; no-op for a table that has them. The
+// rows that exist must come from the same frequencies.
+Status ExtendRopeTable(const RopeFrequencies& frequencies, size_t n_positions,
+                       int n_threads, RopeTable* table);
 
 struct RopeArgs {
   HeadsView<float> x;  // rotated in place

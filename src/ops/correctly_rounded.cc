@@ -51,7 +51,8 @@ struct FastSinCos {
 // For an f32 x in [0, 2^22], relative error below 2^-51 each: k * A and k * B
 // are exact, x - k * A is (both are multiples of 2^-30), so the reduced
 // argument hi + lo is within 2^-96, and no f32 in range is nearer to a
-// multiple of pi / 2 than 2^-33. The Taylor terms left out are below 2^-58.
+// multiple of pi / 2 than 2^-28 (all were run). The Taylor terms left out are
+// below 2^-58.
 FastSinCos FastSinCosOf(double x) {
   const double k = RoundToInteger(x * kTwoOverPi);
   const DoubleDouble d = TwoSum(x - k * kPio2A, -(k * kPio2B));
@@ -106,8 +107,7 @@ float RoundToFloat(DoubleDouble v, double relative_error, bool* certain) {
 // sin and cos of hi + lo by Taylor in double-double; pi/4 ^ 28 / 28! < 2^-107.
 ExactSinCos ExactSinCosOf(double x) {
   const double k = RoundToInteger(x * kTwoOverPi);
-  // x - k * pi/2 by exact sums: cancellation leaves at least 2^-33, the parts
-  // below 2^-130 are dropped.
+  // x - k * pi/2 by exact sums, |k| < 2^40; what is dropped is below 2^-120.
   const DoubleDouble p0 = TwoProduct(k, kPio2Hi);
   const DoubleDouble p1 = TwoProduct(k, kPio2Mid);
   const DoubleDouble a = TwoSum(x - p0.hi, -p0.lo);  // x - p0.hi is exact
@@ -140,11 +140,14 @@ ExactSinCos ExactSinCosOf(double x) {
 
 SinCos SinCosOf(float x) {
   const double magnitude = std::fabs(static_cast<double>(x));
-  const FastSinCos fast = FastSinCosOf(magnitude);
   SinCos r;
-  const bool sin_safe = RoundsSafely(fast.sin, &r.sin);
-  const bool cos_safe = RoundsSafely(fast.cos, &r.cos);
-  if (!sin_safe || !cos_safe) {
+  bool safe = false;
+  if (magnitude <= static_cast<double>(kMaxFastAngle)) {
+    const FastSinCos fast = FastSinCosOf(magnitude);
+    const bool sin_safe = RoundsSafely(fast.sin, &r.sin);
+    safe = RoundsSafely(fast.cos, &r.cos) && sin_safe;
+  }
+  if (!safe) {
     const ExactSinCos exact = ExactSinCosOf(magnitude);
     bool certain;
     r.sin = RoundToFloat(exact.sin, kUncertain, &certain);

@@ -8,8 +8,9 @@
 // below 2^-90 decides. Its verdict is certain unless the value is within 2^-80
 // of a midpoint:
 //   - sin, cos, log of a non-zero f32 (1 for log) are transcendental, so never
-//     a midpoint; for sin and cos all f32 in [0, 2^22] were run, and none is
-//     that close; the functions are odd and even;
+//     a midpoint; for sin and cos all f32 in [0, 2^22] were run: 54 need the
+//     second step, and none of them is that close; the functions are odd and
+//     even;
 //   - base^(p / q) with base = B 2^b, B odd: if B > 1 a negative power is not
 //     even a dyadic number, if B = 1 it is a power of two or irrational.
 //     Positive powers may be exact; midpoints need a 25-bit result and are
@@ -28,8 +29,9 @@ struct SinCos {
   float cos = 0.0f;
 };
 
-// |x| <= kMaxAngle.
-inline constexpr float kMaxAngle = 0x1p22f;
+// |x| <= kMaxAngle; about 15 ns up to kMaxFastAngle, microseconds beyond.
+inline constexpr float kMaxFastAngle = 0x1p22f;
+inline constexpr float kMaxAngle = 0x1p40f;
 SinCos SinCosOf(float x);
 
 // base^(numerator / denominator): base > 0 and normal, denominator > 0,
