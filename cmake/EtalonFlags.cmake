@@ -17,6 +17,10 @@ if(ETALON_SANITIZE)
 elseif(ETALON_TSAN)
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
   add_link_options(-fsanitize=thread)
+elseif(ETALON_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined
+                      -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
 endif()
 
 # The one place that sets Highway's target list: scalar, AVX2, AVX3. SSE4 and

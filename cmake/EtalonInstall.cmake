@@ -1,2 +1,36 @@
+# One shared library of all rooms but the program's own, its headers and a
+# pkg-config file. The rooms are static libraries for the tests' sake; here
+# their objects go in whole.
 include(GNUInstallDirs)
-install(TARGETS etalon)
+
+set(rooms)
+foreach(room quant simd core ops io text layer model reference)
+  get_target_property(type etalon_${room} TYPE)
+  if(type STREQUAL STATIC_LIBRARY)
+    list(APPEND rooms etalon_${room})
+  endif()
+endforeach()
+
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/etalon_library.cc CONTENT "" @ONLY)
+add_library(etalon_library SHARED ${CMAKE_BINARY_DIR}/etalon_library.cc)
+target_link_libraries(etalon_library PRIVATE
+  "$<LINK_LIBRARY:WHOLE_ARCHIVE,${rooms}>")
+set_target_properties(etalon_library PROPERTIES
+  OUTPUT_NAME etalon
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+
+# Public headers include <tl/expected.hpp> (libexpected-dev); that package has
+# no pkg-config file to require.
+file(RELATIVE_PATH ETALON_PC_TO_PREFIX
+     /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
+configure_file(${CMAKE_SOURCE_DIR}/cmake/etalon.pc.in
+               ${CMAKE_BINARY_DIR}/etalon.pc @ONLY)
+
+install(TARGETS etalon etalon_library)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/etalon
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.h")
+install(FILES ${CMAKE_BINARY_DIR}/etalon.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
