@@ -1,20 +1,18 @@
 # One shared library of all rooms but the program's own, its headers and a
 # pkg-config file. The rooms are static libraries for the tests' sake; here
-# their objects go in whole.
+# their objects are taken.
 include(GNUInstallDirs)
 
-set(rooms)
+set(objects)
 foreach(room quant simd core ops io text layer model reference)
   get_target_property(type etalon_${room} TYPE)
   if(type STREQUAL STATIC_LIBRARY)
-    list(APPEND rooms etalon_${room})
+    list(APPEND objects $<TARGET_OBJECTS:etalon_${room}>)
   endif()
 endforeach()
-
-file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/etalon_library.cc CONTENT "" @ONLY)
-add_library(etalon_library SHARED ${CMAKE_BINARY_DIR}/etalon_library.cc)
+add_library(etalon_library SHARED ${objects})
 target_link_libraries(etalon_library PRIVATE
-  "$<LINK_LIBRARY:WHOLE_ARCHIVE,${rooms}>")
+  hwy::hwy fmt::fmt etalon_openmp PkgConfig::PCRE2)
 set_target_properties(etalon_library PROPERTIES
   OUTPUT_NAME etalon
   VERSION ${PROJECT_VERSION}
