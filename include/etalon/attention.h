@@ -42,8 +42,11 @@ struct KvWriteArgs {
 
 namespace ops {
 Status Attention(const AttentionArgs& args, ExecContext& ctx);
+// Workspace that Attention takes at most for up to n_tokens tokens and kv_len
+// positions on up to n_threads threads, whatever n_kv_heads is.
 size_t AttentionWorkspaceBytes(size_t n_tokens, size_t n_heads,
-                               size_t head_dim, size_t kv_len);
+                               size_t head_dim, size_t kv_len,
+                               int n_threads = 64);
 Status KvWrite(const KvWriteArgs& args, ExecContext& ctx);
 }  // namespace ops
 

@@ -1,0 +1,85 @@
+// Attention of a set of query rows to one chunk of at most 256 positions, and
+// the merge of chunk states: the two halves of flash attention. The formula and
+// the strict order are those of etalon/attention.h.
+//
+// A state is (m, l, o): the largest score, the sum of e = exp(s - m), and the
+// sum of e * v. Where every score is -Inf, m counts as 0 in the exponents: the
+// chunk then has l = 0 and takes no part in the result, as in the formula over
+// all positions; if all chunks are so, o * (1 / l) = 0 * Inf = NaN, again as in
+// the formula (0 / 0). A NaN score makes its e NaN whatever m is, hence l and
+// all of o, hence every later merge: so m itself need not keep NaN. The same
+// holds for a score of +Inf, whose e is exp(Inf - Inf).
+//
+// A row sees the first n_visible[r] positions of the chunk; of a position that
+// it does not see, neither the score nor the value enters its state, and a
+// position that no row sees is not read.
+// All kernels run on the calling thread, allocate nothing, and give the same
+// bits on every target and for every grouping of rows into calls.
+#ifndef ETALON_SIMD_ATTENTION_H_
+#define ETALON_SIMD_ATTENTION_H_
+
+#include <cstddef>
+
+#include "etalon/attention.h"
+#include "etalon/types.h"
+
+namespace etalon::simd {
+
+// Query rows per call: enough to pay for widening f16 keys and values once per
+// call, few enough that rows, scores and states stay in L2.
+inline constexpr size_t kAttentionMaxRows = 64;
+// Rows are processed four at a time (the QK register tile).
+inline constexpr size_t kAttentionRowTile = 4;
+// Positions widened to f32 at a time: 16 KiB at head_dim 128, half of L1.
+inline constexpr size_t kAttentionBlock = 32;
+
+// head_dim in whole steps of 16 lanes: the row length of q and o below.
+constexpr size_t PaddedHeadDim(size_t head_dim) {
+  return (head_dim + 15) / 16 * 16;
+}
+// n_rows in whole row tiles: the rows that q and scores have below.
+constexpr size_t PaddedRows(size_t n_rows) {
+  return (n_rows + kAttentionRowTile - 1) / kAttentionRowTile *
+         kAttentionRowTile;
+}
+
+// Keys or values of one kv head, from the chunk's first position on.
+struct KvRows {
+  TensorType type = TensorType::kF32;  // F32 or F16
+  const std::byte* data = nullptr;     // [positions, head_dim]
+  size_t stride = 0;                   // elements from position to position
+};
+
+struct SoftmaxStates {
+  float* m = nullptr;  // [n_rows]
+  float* l = nullptr;  // [n_rows]
+  float* o = nullptr;  // [n_rows, PaddedHeadDim], lanes past head_dim any
+};
+
+struct AttentionChunkArgs {
+  const float* q = nullptr;  // [PaddedRows, PaddedHeadDim], +0 past the data
+  size_t n_rows = 0;         // 1..kAttentionMaxRows
+  size_t head_dim = 0;
+  KvRows k;
+  KvRows v;
+  const size_t* n_visible = nullptr;  // [n_rows], 0..256 each
+  float scale = 0.0f;
+  float* scores = nullptr;  // scratch [PaddedRows, 256]
+  float* block = nullptr;   // scratch [kAttentionBlock, PaddedHeadDim]
+  // Written for the rows with n_visible > 0, left alone for the others.
+  SoftmaxStates state;
+};
+void AttentionChunk(const AttentionChunkArgs& args);
+
+// into = merge(into, later), `later` being the next chunk in position order.
+// Rows with n_visible 0 in the later chunk keep their state bit by bit.
+void MergeSoftmaxStates(size_t n_rows, size_t head_dim, const size_t* n_visible,
+                        const SoftmaxStates& into, const SoftmaxStates& later);
+
+// out[d] = o[d] * (1 / l) for d < head_dim; every NaN is written as the quiet
+// NaN 0x7fc00000.
+void FinishAttentionRow(float l, const float* o, size_t head_dim, float* out);
+
+}  // namespace etalon::simd
+
+#endif  // ETALON_SIMD_ATTENTION_H_

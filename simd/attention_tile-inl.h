@@ -1,0 +1,161 @@
+// Register tiles of attention: a few query rows times a few keys, and a few
+// rows of weights times a strip of values. Per-target: see foreach_target.
+#if defined(ETALON_SIMD_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ETALON_SIMD_ATTENTION_TILE_INL_H_
+#undef ETALON_SIMD_ATTENTION_TILE_INL_H_
+#else
+#define ETALON_SIMD_ATTENTION_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+#include "simd/f16-inl.h"
+#include "simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace HWY_NAMESPACE {
+
+// Dots per QK tile: their accumulators (kVecs registers each) with the operands
+// fill the register file: 16 of 32 on AVX-512, where they also fold into
+// exactly one register; 8 of 16 on AVX2; the scalar target has one dot's lanes.
+inline constexpr size_t kTileDots = kVecs == 1 ? 16 : kVecs == 2 ? 4 : 1;
+// Rows of a full tile, and strips of 16 lanes in the PV tile: as many
+// accumulators again.
+inline constexpr size_t kTileRows = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
+inline constexpr size_t kTileStrips = kTileDots / kTileRows;
+
+HWY_INLINE F32x16 LoadKv(const float* HWY_RESTRICT p) { return Load16(p); }
+HWY_INLINE F32x16 LoadKv(const uint16_t* HWY_RESTRICT p) {
+  return LoadF16x16(p);
+}
+HWY_INLINE F32x16 LoadKvTail(const float* HWY_RESTRICT p, size_t n) {
+  return LoadTail16(p, n);
+}
+HWY_INLINE F32x16 LoadKvTail(const uint16_t* HWY_RESTRICT p, size_t n) {
+  return LoadTailF16x16(p, n);
+}
+
+#if HWY_TARGET == HWY_AVX3
+// Folds 16 accumulators at once: the additions of Fold16, lane for lane, with
+// the lanes of different dots side by side. Halves, quarters, pairs and lanes
+// are brought together by one shuffle per operand, 30 shuffles and 15 additions
+// in all instead of 16 * 7 instructions. Lane i of the result is dot i.
+HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc,
+                         float* HWY_RESTRICT out) {
+  __m512 quarter[8];  // l[j] += l[j + 8], of dots {4 k + i, 4 (k + 1) + i}
+  HWY_UNROLL(8)
+  for (size_t n = 0; n < 8; ++n) {
+    const size_t i = n / 2, k = n % 2 * 2;
+    const __m512 a = acc[4 * k + i].v[0].raw, b = acc[4 * k + 4 + i].v[0].raw;
+    quarter[n] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44),
+                               _mm512_shuffle_f32x4(a, b, 0xEE));
+  }
+  __m512 pair[4];  // l[j] += l[j + 4]: block k belongs to dot 4 k + i
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < 4; ++i) {
+    const __m512 a = quarter[2 * i], b = quarter[2 * i + 1];
+    pair[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88),
+                            _mm512_shuffle_f32x4(a, b, 0xDD));
+  }
+  __m512 lane[2];  // l[j] += l[j + 2]
+  HWY_UNROLL(2)
+  for (size_t i = 0; i < 2; ++i) {
+    const __m512 a = pair[2 * i], b = pair[2 * i + 1];
+    lane[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44),
+                            _mm512_shuffle_ps(a, b, 0xEE));
+  }
+  // l[j] += l[j + 1]
+  const __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(lane[0], lane[1], 0x88),
+                                   _mm512_shuffle_ps(lane[0], lane[1], 0xDD));
+  _mm512_storeu_ps(out, sum);
+}
+#else
+HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc,
+                         float* HWY_RESTRICT out) {
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kTileDots; ++i) out[i] = Fold16(acc[i]);
+}
+#endif
+
+// dots[r * kKeys + c] = q[r] . k[c] for kRows query rows (q_stride apart) and
+// kKeys = kTileDots / kRows keys; dim is a multiple of 16. Where kPrefetch, the
+// line `ahead` elements on is asked for as each line of keys is read.
+template <size_t kRows, bool kPrefetch, class T>
+HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
+                        const T* const* HWY_RESTRICT k, size_t dim,
+                        size_t ahead, float* HWY_RESTRICT dots) {
+  constexpr size_t kKeys = kTileDots / kRows;
+  constexpr size_t kPerLine = 64 / sizeof(T);
+  F32x16 acc[kTileDots];
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kTileDots; ++i) acc[i] = Zero16();
+  for (size_t d = 0; d < dim; d += kLanes) {
+    F32x16 row[kRows];
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) row[r] = Load16(q + r * q_stride + d);
+    HWY_UNROLL(16)
+    for (size_t c = 0; c < kKeys; ++c) {
+      if (kPrefetch && d % kPerLine == 0) hwy::Prefetch(k[c] + d + ahead);
+      const F32x16 key = LoadKv(k[c] + d);
+      HWY_UNROLL(4)
+      for (size_t r = 0; r < kRows; ++r) {
+        acc[r * kKeys + c] = Fma16(row[r], key, acc[r * kKeys + c]);
+      }
+    }
+  }
+  FoldTile(acc, dots);
+}
+
+// o[r, 16 s ..] = fma(w[r, p], v[p, 16 s ..], o) over ascending p < n, for
+// kRows rows and kStrips strips of 16 lanes.
+template <size_t kRows, size_t kStrips, bool kPrefetch, class T>
+HWY_INLINE void ValueTile(const float* HWY_RESTRICT w, size_t w_stride,
+                          const T* HWY_RESTRICT v, size_t v_stride, size_t n,
+                          size_t ahead, float* HWY_RESTRICT o,
+                          size_t o_stride) {
+  F32x16 acc[kRows * kStrips];
+  HWY_UNROLL(4)
+  for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(4)
+    for (size_t s = 0; s < kStrips; ++s) {
+      acc[r * kStrips + s] = Load16(o + r * o_stride + s * kLanes);
+    }
+  }
+  for (size_t p = 0; p < n; ++p) {
+    const T* HWY_RESTRICT value = v + p * v_stride;
+    F32x16 strip[kStrips];
+    HWY_UNROLL(4)
+    for (size_t s = 0; s < kStrips; ++s) {
+      if (kPrefetch && s * sizeof(T) % 4 == 0) {
+        hwy::Prefetch(value + s * kLanes + ahead);
+      }
+      strip[s] = LoadKv(value + s * kLanes);
+    }
+    HWY_UNROLL(4)
+    for (size_t r = 0; r < kRows; ++r) {
+      const F32x16 weight = Set16(w[r * w_stride + p]);
+      HWY_UNROLL(4)
+      for (size_t s = 0; s < kStrips; ++s) {
+        acc[r * kStrips + s] = Fma16(weight, strip[s], acc[r * kStrips + s]);
+      }
+    }
+  }
+  HWY_UNROLL(4)
+  for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(4)
+    for (size_t s = 0; s < kStrips; ++s) {
+      Store16(acc[r * kStrips + s], o + r * o_stride + s * kLanes);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
