@@ -6,12 +6,14 @@ namespace etalon::ops {
 
 bool SelfTestDequantize();
 bool SelfTestQuantizeRow();
+bool SelfTestGemm();
 
 // Declare `bool SelfTestX();` above, define it beside the op, add a line here.
 std::span<const SelfTest> KernelSelfTests() {
   static const std::vector<SelfTest> tests = {
       {"dequantize", SelfTestDequantize},
       {"quantize_row", SelfTestQuantizeRow},
+      {"gemm", SelfTestGemm},
   };
   return tests;
 }

@@ -14,6 +14,11 @@
 #include "tests/util/ulp.h"
 
 namespace etalon {
+
+namespace ops {
+bool SelfTestGemm();
+}
+
 namespace {
 
 using test::BitDiff;
@@ -273,6 +278,13 @@ TEST_F(GemmTest, BrokenContractsAreTypedErrorsAndWriteNothing) {
   EXPECT_FALSE(ops::Gemm({in, twice}, ctx_));
   ExecContext none;
   EXPECT_FALSE(ops::Gemm({in, {&good, 1}}, none));
+}
+
+TEST_F(GemmTest, StartUpSelfTestPassesOnEveryTier) {
+  for (const SimdTier tier : SupportedSimdTiers()) {
+    ASSERT_TRUE(SetActiveSimdTier(tier));
+    EXPECT_TRUE(ops::SelfTestGemm()) << SimdTierName(tier);
+  }
 }
 
 TEST_F(GemmTest, EmptyShapesAreNoWork) {
