@@ -28,6 +28,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <new>
+#include <optional>
 
 #include "core/parallel.h"
 #include "etalon/rope.h"
@@ -141,14 +143,16 @@ Expected<RopeFrequencies> MakeRopeFrequencies(const RopeParams& p) {
       p.scaling == RopeScaling::kYarn && p.yarn_ext_factor != 0.0f;
   const float inv_factor =
       p.scaling == RopeScaling::kNone ? 1.0f : 1.0f / p.factor;
+  std::optional<YarnRamp> ramp;
+  if (yarn) ramp.emplace(p);
   for (size_t i = 0; i < r.freq.size(); ++i) {
     float f = ops::PowerOf(p.freq_base, -2 * static_cast<int32_t>(i),
                            static_cast<int32_t>(p.rotary_dim));
     if (!p.freq_factors.empty()) f /= p.freq_factors[i];
     const float interpolated = f * inv_factor;
     r.freq[i] = interpolated;
-    if (yarn) {
-      const float mix = YarnRamp(p).Extrapolated(i) * p.yarn_ext_factor;
+    if (ramp) {
+      const float mix = ramp->Extrapolated(i) * p.yarn_ext_factor;
       r.freq[i] = interpolated * (1.0f - mix) + f * mix;
     }
     ETALON_ENSURE(
@@ -191,8 +195,14 @@ Status ExtendRopeTable(const RopeFrequencies& frequencies, size_t n_positions,
           n_positions <= std::numeric_limits<size_t>::max() / 16 / half,
       fmt::format("rope: a table of {} x {} overflows", n_positions, half));
   const size_t old = table->n_positions;
-  table->cos.resize(n_positions * half);
-  table->sin.resize(n_positions * half);
+  try {
+    table->cos.resize(n_positions * half);
+    table->sin.resize(n_positions * half);
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kLimit,
+                fmt::format("rope: no memory for a table of {} x {}",
+                            n_positions, half));
+  }
   table->half_dim = half;
   table->n_positions = n_positions;
 
