@@ -67,6 +67,9 @@ class Tokenizer {
   std::string Decode(const std::vector<TokenId>& ids) const;
 
  protected:
+  // Takes over what every kind of tokenizer keeps.
+  void AdoptVocabulary(struct Vocabulary* vocabulary);
+
   std::vector<std::string> texts_;
   std::vector<TokenType> types_;
   std::vector<TokenId> end_of_generation_;
