@@ -7,6 +7,11 @@ namespace etalon::ops {
 bool SelfTestDequantize();
 bool SelfTestQuantizeRow();
 bool SelfTestGemm();
+bool SelfTestExp();
+bool SelfTestElementwise();
+bool SelfTestRmsNorm();
+bool SelfTestSoftmax();
+bool SelfTestRope();
 
 // Declare `bool SelfTestX();` above, define it beside the op, add a line here.
 std::span<const SelfTest> KernelSelfTests() {
@@ -14,6 +19,11 @@ std::span<const SelfTest> KernelSelfTests() {
       {"dequantize", SelfTestDequantize},
       {"quantize_row", SelfTestQuantizeRow},
       {"gemm", SelfTestGemm},
+      {"exp", SelfTestExp},
+      {"elementwise", SelfTestElementwise},
+      {"rms_norm", SelfTestRmsNorm},
+      {"softmax", SelfTestSoftmax},
+      {"rope", SelfTestRope},
   };
   return tests;
 }
