@@ -3,7 +3,9 @@
 #ifndef ETALON_MODEL_KV_CACHE_H_
 #define ETALON_MODEL_KV_CACHE_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "etalon/tensor.h"
@@ -33,7 +35,7 @@ class KvCache {
 
  private:
   struct Unmap {
-    size_t bytes = 0;
+    size_t bytes;
     void operator()(std::byte* p) const;
   };
   struct Layer {

@@ -128,10 +128,10 @@ void Session::FillPositions(size_t n_tokens) {
   const Hyperparameters& hp = model_.hyperparameters();
   for (size_t t = 0; t < n_tokens && !q_scale_.empty(); ++t) {
     const size_t era = (n_past_ + t) / hp.rope.n_ctx_orig;
-    q_scale_[t] = static_cast<float>(
-        static_cast<double>(LogCorrectlyRounded(static_cast<float>(era + 1))) *
-            static_cast<double>(hp.attn_temperature) +
-        1.0);
+    q_scale_[t] =
+        static_cast<float>(ops::LogOf(static_cast<double>(era + 1)) *
+                               static_cast<double>(hp.attn_temperature) +
+                           1.0);
   }
 }
 

@@ -1,0 +1,130 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <new>
+#include <utility>
+
+#include "cli/exit_code.h"
+#include "cli/output.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "etalon/version.h"
+#include "io/mapped_file.h"
+
+namespace etalon::cli {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12>
+    kShortFlags = {{{"-tb", "--threads-batch"},
+                    {"-ub", "--ubatch-size"},
+                    {"-ngl", "--n-gpu-layers"},
+                    {"-fa", "--flash-attn"},
+                    {"-ctk", "--cache-type-k"},
+                    {"-ctv", "--cache-type-v"},
+                    {"-sys", "--system-prompt"},
+                    {"-cnv", "--conversation"},
+                    {"-no-cnv", "--no-conversation"},
+                    {"-mg", "--main-gpu"},
+                    {"-sm", "--split-mode"},
+                    {"-dev", "--device"}}};
+
+// The first line only: a message is one line whatever the parser says.
+std::string OneLine(std::string message) {
+  for (char& c : message) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  while (!message.empty() && message.back() == ' ') message.pop_back();
+  return message;
+}
+
+void PrintError(const std::string& message) {
+  fmt::print(stderr, "error: {}\n", OneLine(message));
+}
+
+int RunAction(const Action& action) {
+  Expected<int> status = action();
+  if (!status) {
+    PrintError(status.error().message);
+    return ExitCode(status.error().code);
+  }
+  return *status;
+}
+
+int ParseAndRun(int argc, const char* const* argv) {
+  CLI::App app(
+      "Etalon: CPU inference engine that GPU ports are tested against.\n"
+      "`etalon COMMAND --help` tells a command's flags.",
+      "etalon");
+  app.set_version_flag("--version", std::string("etalon ") + kVersion);
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return std::string(e.what()) + "\n";
+  });
+
+  std::vector<std::pair<CLI::App*, Action>> commands;
+  for (auto add : {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo}) {
+    Action action = add(app);
+    commands.emplace_back(app.get_subcommands({}).back(), std::move(action));
+  }
+
+  std::vector<std::string> args(argv + 1, argv + argc);
+  args = RewriteShortFlags(std::move(args));
+  std::vector<std::string> reversed(args.rbegin(), args.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp& e) {
+    return WriteStdout(app.help()) ? kExitOk : kExitIo;
+  } catch (const CLI::CallForVersion& e) {
+    return WriteStdout(std::string(e.what()) + "\n") ? kExitOk : kExitIo;
+  } catch (const CLI::ParseError& e) {
+    PrintError(std::string(e.what()) +
+               (args.empty() ? " (etalon --help lists the commands)" : ""));
+    return kExitUsage;
+  }
+  for (const auto& [command, action] : commands) {
+    if (command->parsed()) return RunAction(action);
+  }
+  return kExitUsage;
+}
+
+}  // namespace
+
+std::vector<std::string> RewriteShortFlags(std::vector<std::string> args) {
+  for (size_t i = 0; i < args.size(); ++i) {
+    for (const auto& [from, to] : kShortFlags) {
+      if (args[i] == from) args[i] = to;
+    }
+    // The value of these flags is anybody's text; it may look like a flag.
+    if (args[i] == "-p" || args[i] == "--prompt" ||
+        args[i] == "--system-prompt") {
+      ++i;
+    }
+  }
+  return args;
+}
+
+int Main(int argc, const char* const* argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed stdout is an error value
+  SetLogSink(StderrSink, nullptr, LogLevel::kWarning);
+  InstallInterruptHandler();
+  if (Status status = io::InstallSigbusHandler(); !status) {
+    PrintError(status.error().message);
+    return ExitCode(status.error().code);
+  }
+  try {
+    return ParseAndRun(argc, argv);
+  } catch (const std::bad_alloc&) {
+    PrintError("out of memory");
+    return kExitLimit;
+  } catch (const std::exception& e) {
+    PrintError(std::string("internal: ") + e.what());
+    return kExitInternal;
+  }
+}
+
+}  // namespace etalon::cli
