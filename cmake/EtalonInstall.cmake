@@ -4,7 +4,10 @@
 include(GNUInstallDirs)
 
 set(objects)
-foreach(room quant simd core ops io text layer model reference)
+foreach(room quant simd core ops io text layer model quantize reference)
+  if(NOT TARGET etalon_${room})
+    continue()
+  endif()
   get_target_property(type etalon_${room} TYPE)
   if(type STREQUAL STATIC_LIBRARY)
     list(APPEND objects $<TARGET_OBJECTS:etalon_${room}>)
