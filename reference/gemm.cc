@@ -34,12 +34,20 @@ Status ValidatePart(const GemmArgs& args, size_t i) {
     ETALON_RETURN_IF_ERROR(
         CheckLength(kOp, "bias", part.bias.size(), part.weights.rows));
   }
+  ETALON_ENSURE(std::isfinite(part.scale),
+                fmt::format("{}: scale of part {} is {}, want a finite number",
+                            kOp, i, part.scale));
   ETALON_RETURN_IF_ERROR(
       CheckShape(kOp, "out", part.out, args.x.rows, part.weights.rows));
   ETALON_ENSURE(!Overlap(args.x, part.out),
                 fmt::format("{}: out of part {} overlaps x", kOp, i));
   return {};
 }
+
+double Bias(const GemmPart& part, size_t n) {
+  return part.bias.empty() ? 0.0 : static_cast<double>(part.bias[n]);
+}
+double Scale(const GemmPart& part) { return static_cast<double>(part.scale); }
 
 // Where one product writes; c is empty when no magnitudes are wanted.
 class Sink {
@@ -52,11 +60,13 @@ class Sink {
   void Put(size_t m, size_t n, double value) {
     oracle_.value[m * n_ + n] = value;
   }
-  void PutMagnitudes(size_t m, size_t n, double products, double bias,
+  // `products` and `underflows` are those of the sum before scale and bias.
+  void PutMagnitudes(size_t m, size_t n, double products, const GemmPart& part,
                      double underflows) {
-    oracle_.c[0][m * n_ + n] = products;
-    oracle_.c[1][m * n_ + n] = bias;
-    oracle_.c[2][m * n_ + n] = underflows;
+    const double scale = std::abs(Scale(part));
+    oracle_.c[0][m * n_ + n] = scale * products;
+    oracle_.c[1][m * n_ + n] = std::abs(Bias(part, n));
+    oracle_.c[2][m * n_ + n] = scale * underflows + 2.0;
   }
   Oracle Take() { return std::move(oracle_); }
 
@@ -64,10 +74,6 @@ class Sink {
   size_t n_;
   Oracle oracle_;
 };
-
-double Bias(const GemmPart& part, size_t n) {
-  return part.bias.empty() ? 0.0 : static_cast<double>(part.bias[n]);
-}
 
 void MultiplyF32(const Span2D<const float>& x, const GemmPart& part,
                  Sink& sink) {
@@ -82,13 +88,12 @@ void MultiplyF32(const Span2D<const float>& x, const GemmPart& part,
     w = w.cast<float>().cast<double>();
     y = xs.lazyProduct(w);
     for (size_t m = 0; m < x.rows; ++m) {
-      sink.Put(m, n, y[Index(m)] + Bias(part, n));
+      sink.Put(m, n, y[Index(m)] * Scale(part) + Bias(part, n));
     }
     if (!sink.wants_magnitudes()) continue;
     y = xs.cwiseAbs().lazyProduct(w.cwiseAbs());
     for (size_t m = 0; m < x.rows; ++m) {
-      sink.PutMagnitudes(m, n, y[Index(m)], std::abs(Bias(part, n)),
-                         static_cast<double>(k + 1));
+      sink.PutMagnitudes(m, n, y[Index(m)], part, static_cast<double>(k));
     }
   }
 }
@@ -138,7 +143,7 @@ void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
     for (size_t m = 0; m < x.rows; ++m) {
       double sum = 0.0;
       double magnitude = 0.0;
-      double underflows = 1.0;
+      double underflows = 0.0;
       for (size_t b = 0; b < w.d.size(); ++b) {
         const int16_t* q = xs[m].q.data() + b * size;
         const double d_x = static_cast<double>(xs[m].d[b]);
@@ -152,10 +157,9 @@ void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
         magnitude += std::abs(w.c[b] * d_x * t);
         underflows += std::abs(t);
       }
-      sink.Put(m, n, sum + Bias(part, n));
+      sink.Put(m, n, sum * Scale(part) + Bias(part, n));
       if (sink.wants_magnitudes()) {
-        sink.PutMagnitudes(m, n, magnitude, std::abs(Bias(part, n)),
-                           underflows);
+        sink.PutMagnitudes(m, n, magnitude, part, underflows);
       }
     }
   }
@@ -185,13 +189,14 @@ std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
   double chain = 0.0;
   if (UsesQuantizedActivations(weights.type, activations)) {
     // Per block: the product of the scales, the integer's conversion, one
-    // addition for S and one for T; blocks in sequence.
+    // addition for S and one for T; blocks in sequence. The + 2 below is the
+    // matrix scale and the bias.
     const size_t blocks = weights.cols / WeightFormat(weights.type)->block_size;
     chain = 2.0 * static_cast<double>(blocks) + 2.0 + (p.fused ? 0.0 : 1.0);
   } else {
     chain = p.DotChain(weights.cols);
   }
-  const double kappa[] = {Gamma(chain + 1, p.u), Gamma(1, p.u), p.tiny};
+  const double kappa[] = {Gamma(chain + 2, p.u), Gamma(1, p.u), p.tiny};
   return Combine(oracle, kappa);
 }
 

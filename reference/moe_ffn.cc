@@ -25,6 +25,10 @@ Status ValidateExperts(std::string_view name, const ExpertWeights& w,
       fmt::format("{}: {} is [{}, {}, {}], want [{}, {}, {}]", kOp, name,
                   w.n_experts, w.first.rows, w.first.cols, n_experts, rows,
                   cols));
+  if (!w.scales.empty()) {
+    ETALON_RETURN_IF_ERROR(CheckLength(kOp, fmt::format("{} scales", name),
+                                       w.scales.size(), n_experts));
+  }
   return {};
 }
 
@@ -77,10 +81,19 @@ std::vector<float> Round(const std::vector<double>& v) {
   return out;
 }
 
-Expected<Stage> Multiply(const Span2D<const float>& x, const WeightMatrix& w,
+double ExpertScale(const ExpertWeights& stack, size_t e) {
+  return stack.scales.empty() ? 1.0 : static_cast<double>(stack.scales[e]);
+}
+
+Expected<Stage> Multiply(const Span2D<const float>& x,
+                         const ExpertWeights& stack, size_t e,
                          Activations activations, const Profile* p) {
+  const WeightMatrix w = stack.expert(e);
   std::vector<float> shape(x.rows * w.rows);
-  const GemmPart part = {w, {}, {shape.data(), x.rows, w.rows}};
+  const GemmPart part = {w,
+                         {},
+                         {shape.data(), x.rows, w.rows},
+                         static_cast<float>(ExpertScale(stack, e))};
   const GemmArgs args = {x, {&part, 1}, activations};
   ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
                           GemmOracle(args, 0, p != nullptr));
@@ -161,8 +174,11 @@ std::vector<double> QuantizedError(std::span<const float> x,
 }
 
 // Adds what errors of the hidden rows do to the down projection.
-void InheritThroughDown(const Stage& hidden, const WeightMatrix& down,
-                        Activations activations, size_t rows, Stage& y) {
+void InheritThroughDown(const Stage& hidden, const ExpertWeights& stack,
+                        size_t e, Activations activations, size_t rows,
+                        Stage& y) {
+  const WeightMatrix down = stack.expert(e);
+  const double scale = std::abs(ExpertScale(stack, e));
   const size_t cols = down.cols;
   std::vector<double> moved = hidden.error;
   if (IsQuantized(down.type) && activations == Activations::kAuto) {
@@ -184,7 +200,7 @@ void InheritThroughDown(const Stage& hidden, const WeightMatrix& down,
         sum += std::abs(w[i]) * moved[r * cols + i];
       }
       // 1 + 2^-8: these errors are rounded along with the rest.
-      y.error[r * down.rows + n] += sum * (1.0 + 0x1p-8);
+      y.error[r * down.rows + n] += scale * sum * (1.0 + 0x1p-8);
     }
   }
 }
@@ -223,16 +239,15 @@ Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& profile,
     const Span2D<const float> x(gathered.data(), rows, model_dim);
     ETALON_ASSIGN_OR_RETURN(const Stage gate, Multiply(x, args.gate.expert(e),
                                                        args.activations, p));
-    ETALON_ASSIGN_OR_RETURN(
-        const Stage up, Multiply(x, args.up.expert(e), args.activations, p));
+    ETALON_ASSIGN_OR_RETURN(const Stage up,
+                            Multiply(x, args.up, e, args.activations, p));
     ETALON_ASSIGN_OR_RETURN(const Stage hidden,
                             Activate(gate, up, rows, ffn_dim, p));
-    ETALON_ASSIGN_OR_RETURN(Stage y,
-                            Multiply({hidden.value.data(), rows, ffn_dim},
-                                     args.down.expert(e), args.activations, p));
+    ETALON_ASSIGN_OR_RETURN(
+        Stage y, Multiply({hidden.value.data(), rows, ffn_dim}, args.down, e,
+                          args.activations, p));
     if (magnitudes) {
-      InheritThroughDown(hidden, args.down.expert(e), args.activations, rows,
-                         y);
+      InheritThroughDown(hidden, args.down, e, args.activations, rows, y);
     }
     for (size_t r = 0; r < rows; ++r) {
       const size_t to =

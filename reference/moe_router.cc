@@ -57,8 +57,9 @@ Status MoeRouter(const MoeRouterArgs& args, ExecContext&) {
     const std::span<double> row(p.data() + t * n_experts, n_experts);
     SoftmaxInPlace(row);
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return row[a] > row[b]; });
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return row[a] != row[b] ? row[a] > row[b] : a < b;
+    });
     double sum = 0.0;
     for (size_t k = 0; k < args.experts.cols; ++k) sum += row[order[k]];
     for (size_t k = 0; k < args.experts.cols; ++k) {

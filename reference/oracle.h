@@ -31,8 +31,10 @@ Expected<Oracle> RopeOracle(const RopeArgs& args);
 std::vector<double> RopeTolerance(const Oracle& oracle, const Profile& p);
 
 // One part of a GEMM. Quantised activations:
-//   C1 sum_b |d_w d_x S| + |c_w d_x T|, C2 |bias|, C3 sum_b |S| + |T| + 1
-//   [tiny]. With f32 activations: C1 sum_k |x w|, C2 |bias|, C3 K + 1 [tiny].
+//   C1 |scale| sum_b |d_w d_x S| + |c_w d_x T|, C2 |bias|,
+//   C3 |scale| sum_b (|S| + |T| + 2) + 2 [tiny].
+// With f32 activations:
+//   C1 |scale| sum_k |x w|, C2 |bias|, C3 |scale| K + 2 [tiny].
 // With `magnitudes` false only the values are computed.
 Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
                             bool magnitudes = true);

@@ -70,8 +70,14 @@ QuantizedRow QuantizeQ8_0(std::span<const float> x) {
   return Quantize(
       x, 32, [](std::span<const float> values, float max, QuantizedRow& row) {
         const float amax = std::abs(max);
-        const double d = static_cast<double>(amax / 127.0f);
-        row.d.push_back(static_cast<float>(F16ToDouble(DoubleToF16(d))));
+        const double d =
+            F16ToDouble(DoubleToF16(static_cast<double>(amax / 127.0f)));
+        if (std::isinf(d)) {
+          row.d.push_back(std::numeric_limits<float>::quiet_NaN());
+          AppendZeros(values.size(), row);
+          return;
+        }
+        row.d.push_back(static_cast<float>(d));
         AppendQuants(values, 127.0f / amax, row);
       });
 }

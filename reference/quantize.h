@@ -5,7 +5,8 @@
 //     x)) with ties to even, at most 127 in magnitude, d = fl(1 / iscale).
 //   Q8_0, blocks of 32: amax = max |x| < 2^-120 gives d = 0, q = 0; else
 //     d = f16(fl(amax / 127)), q = rint(fl(x * fl(127 / amax))).
-//   A NaN or an infinity in the block gives d = NaN, q = 0.
+//   A NaN or an infinity in the block, or an amax that overflows the f16 scale
+//     (amax / 127 >= 65520), gives d = NaN, q = 0.
 #ifndef ETALON_REFERENCE_QUANTIZE_H_
 #define ETALON_REFERENCE_QUANTIZE_H_
 
