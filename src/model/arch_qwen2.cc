@@ -8,6 +8,7 @@ Architecture Qwen2Architecture() {
   a.name = "qwen2";
   a.rope_style = RopeStyle::kHalfSplit;
   a.output_bias = Presence::kOptional;
+  a.ffn_scales = false;
   return a;
 }
 

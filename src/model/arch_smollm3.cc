@@ -8,6 +8,7 @@ Architecture SmolLm3Architecture() {
   a.name = "smollm3";
   a.rope_style = RopeStyle::kInterleaved;
   a.use_rope = [](size_t layer) { return (layer + 1) % 4 != 0; };
+  a.ffn_scales = false;
   return a;
 }
 

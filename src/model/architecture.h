@@ -21,6 +21,7 @@ struct Architecture {
   Presence experts = Presence::kNever;          // expert_count > 0
   Presence projection_bias = Presence::kNever;  // attn_output, ffn biases
   Presence output_bias = Presence::kNever;      // output.bias
+  bool ffn_scales = true;         // ffn_{gate,up,down}.scale is honoured
   bool rope_factors = false;      // rope_freqs.weight may be there
   bool attn_temperature = false;  // attention.temperature_scale is honoured
   // nullptr: every layer rotates.

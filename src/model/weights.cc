@@ -168,10 +168,13 @@ Status LoadQkv(TensorFinder& finder, const std::string& block, size_t n_q,
 // Feed-forward matrices carry their scale after the bias: s (W x + b). Folding
 // s into the bias makes them the usual s W x + b'.
 Expected<layer::Linear> LoadFfnLinear(TensorFinder& finder,
+                                      const Architecture& arch,
                                       const std::string& name, size_t n_out,
-                                      size_t n_in, bool bias) {
+                                      size_t n_in) {
   ETALON_ASSIGN_OR_RETURN(layer::Linear linear,
-                          LoadLinear(finder, name, n_out, n_in, bias));
+                          LoadLinear(finder, name, n_out, n_in,
+                                     arch.projection_bias != Presence::kNever));
+  if (!arch.ffn_scales) linear.scale = 1.0f;
   for (float& b : linear.bias) b *= linear.scale;
   return linear;
 }
@@ -230,15 +233,15 @@ Expected<layer::LayerWeights> LoadLayer(TensorFinder& finder,
     ETALON_RETURN_IF_ERROR(LoadExperts(finder, block, hp, hp.ffn_dim[i], w));
     return w;
   }
+  const size_t ffn_dim = hp.ffn_dim[i];
   ETALON_ASSIGN_OR_RETURN(
-      w.gate, LoadFfnLinear(finder, block + "ffn_gate", hp.ffn_dim[i],
-                            hp.model_dim, bias));
+      w.gate,
+      LoadFfnLinear(finder, arch, block + "ffn_gate", ffn_dim, hp.model_dim));
+  ETALON_ASSIGN_OR_RETURN(w.up, LoadFfnLinear(finder, arch, block + "ffn_up",
+                                              ffn_dim, hp.model_dim));
   ETALON_ASSIGN_OR_RETURN(
-      w.up, LoadFfnLinear(finder, block + "ffn_up", hp.ffn_dim[i], hp.model_dim,
-                          bias));
-  ETALON_ASSIGN_OR_RETURN(
-      w.down, LoadFfnLinear(finder, block + "ffn_down", hp.model_dim,
-                            hp.ffn_dim[i], bias));
+      w.down,
+      LoadFfnLinear(finder, arch, block + "ffn_down", hp.model_dim, ffn_dim));
   return w;
 }
 

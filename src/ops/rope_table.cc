@@ -47,7 +47,7 @@ constexpr size_t kMaxRotaryDim = size_t{1} << 20;
 Status CheckPositive(float value, const char* name) {
   ETALON_ENSURE(
       std::isfinite(value) && value > 0.0f,
-      fmt::format("rope: {} = {}, must be finite and positive", name, value));
+      fmt::format("rope: {} = {}, must be finite and not 0", name, value));
   return {};
 }
 
@@ -67,8 +67,8 @@ Status CheckParams(const RopeParams& p) {
                   p.freq_factors.size(), p.rotary_dim / 2));
   for (size_t i = 0; i < p.freq_factors.size(); ++i) {
     ETALON_ENSURE(
-        std::isfinite(p.freq_factors[i]) && p.freq_factors[i] > 0.0f,
-        fmt::format("rope: freq_factors[{}] = {}, must be finite and positive",
+        std::isfinite(p.freq_factors[i]) && p.freq_factors[i] != 0.0f,
+        fmt::format("rope: freq_factors[{}] = {}, must be finite and not 0",
                     i, p.freq_factors[i]));
   }
   ETALON_RETURN_IF_ERROR(CheckPositive(p.attn_factor, "attn_factor"));
