@@ -237,8 +237,8 @@ Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& profile,
       gathered.insert(gathered.end(), row.begin(), row.end());
     }
     const Span2D<const float> x(gathered.data(), rows, model_dim);
-    ETALON_ASSIGN_OR_RETURN(const Stage gate, Multiply(x, args.gate.expert(e),
-                                                       args.activations, p));
+    ETALON_ASSIGN_OR_RETURN(const Stage gate,
+                            Multiply(x, args.gate, e, args.activations, p));
     ETALON_ASSIGN_OR_RETURN(const Stage up,
                             Multiply(x, args.up, e, args.activations, p));
     ETALON_ASSIGN_OR_RETURN(const Stage hidden,

@@ -57,8 +57,11 @@ Status MoeRouter(const MoeRouterArgs& args, ExecContext&) {
     const std::span<double> row(p.data() + t * n_experts, n_experts);
     SoftmaxInPlace(row);
     std::iota(order.begin(), order.end(), size_t{0});
+    // exp is monotone: the order of the exact probabilities is that of the
+    // logits, without the ties that rounding makes.
+    const std::span<const float> logits = args.logits.row(t);
     std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return row[a] != row[b] ? row[a] > row[b] : a < b;
+      return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
     });
     double sum = 0.0;
     for (size_t k = 0; k < args.experts.cols; ++k) sum += row[order[k]];
