@@ -15,6 +15,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 namespace etalon::simd {
@@ -48,17 +49,21 @@ namespace etalon::simd {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Scores of kRows rows from `row` on against the keys at positions pos[c].
-template <size_t kRows, bool kPrefetch, class T>
+// Scores of kRows rows from `row` on against the keys at positions pos[c],
+// where kConsecutive those from pos[0] on.
+template <size_t kRows, bool kPrefetch, bool kConsecutive, class T>
 HWY_INLINE void ScoreTile(const AttentionChunkArgs& a, size_t row,
                           const T* const* k, const size_t* pos, size_t ahead) {
   constexpr size_t kKeys = kTileDots / kRows;
   const size_t dim = PaddedHeadDim(a.head_dim);
-  HWY_ALIGN float dots[kTileDots];
-  DotTile<kRows, kPrefetch>(a.q + row * dim, dim, k, dim, ahead, dots);
+  HWY_ALIGN float tile[kTileDots];
+  DotTile<kRows, kPrefetch>(a.q + row * dim, dim, k, dim, ahead, a.scale, tile);
   for (size_t r = 0; r < kRows; ++r) {
-    for (size_t c = 0; c < kKeys; ++c) {
-      a.scores[(row + r) * kKvChunk + pos[c]] = dots[r * kKeys + c] * a.scale;
+    float* scores = a.scores + (row + r) * kKvChunk;
+    if (kConsecutive) {
+      std::memcpy(scores + pos[0], tile + r * kKeys, kKeys * sizeof(float));
+    } else {
+      for (size_t c = 0; c < kKeys; ++c) scores[pos[c]] = tile[r * kKeys + c];
     }
   }
 }
@@ -79,9 +84,9 @@ void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
       pos[c] = HWY_MIN(c * stretch + j, n - 1);
       keys[c] = k + pos[c] * a.k.stride;
     }
-    ScoreTile<kRows, true>(a, 0, keys, pos, ahead);
+    ScoreTile<kRows, true, false>(a, 0, keys, pos, ahead);
     for (size_t row = kRows; row < a.n_rows; row += kRows) {
-      ScoreTile<kRows, false>(a, row, keys, pos, 0);
+      ScoreTile<kRows, false, false>(a, row, keys, pos, 0);
     }
   }
 }
@@ -137,7 +142,11 @@ void ScoresBlocked(const AttentionChunkArgs& a, size_t n) {
           pos[c] = begin + p;
           keys[c] = block.data + p * block.stride;
         }
-        ScoreTile<kTileRows, false>(a, row, keys, pos, 0);
+        if (j + kKeys <= count) {
+          ScoreTile<kTileRows, false, true>(a, row, keys, pos, 0);
+        } else {
+          ScoreTile<kTileRows, false, false>(a, row, keys, pos, 0);
+        }
       }
     }
   }

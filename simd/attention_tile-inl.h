@@ -44,8 +44,8 @@ HWY_INLINE F32x16 LoadKvTail(const uint16_t* HWY_RESTRICT p, size_t n) {
 // Folds 16 accumulators at once: the additions of Fold16, lane for lane, with
 // the lanes of different dots side by side. Halves, quarters, pairs and lanes
 // are brought together by one shuffle per operand, 30 shuffles and 15 additions
-// in all instead of 16 * 7 instructions. Lane i of the result is dot i.
-HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc,
+// in all instead of 16 * 7 instructions. out[i] = fl(dot i * scale).
+HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc, float scale,
                          float* HWY_RESTRICT out) {
   __m512 quarter[8];  // l[j] += l[j + 8], of dots {4 k + i, 4 (k + 1) + i}
   HWY_UNROLL(8)
@@ -72,23 +72,24 @@ HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc,
   // l[j] += l[j + 1]
   const __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(lane[0], lane[1], 0x88),
                                    _mm512_shuffle_ps(lane[0], lane[1], 0xDD));
-  _mm512_storeu_ps(out, sum);
+  _mm512_storeu_ps(out, _mm512_mul_ps(sum, _mm512_set1_ps(scale)));
 }
 #else
-HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc,
+HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc, float scale,
                          float* HWY_RESTRICT out) {
   HWY_UNROLL(16)
-  for (size_t i = 0; i < kTileDots; ++i) out[i] = Fold16(acc[i]);
+  for (size_t i = 0; i < kTileDots; ++i) out[i] = Fold16(acc[i]) * scale;
 }
 #endif
 
-// dots[r * kKeys + c] = q[r] . k[c] for kRows query rows (q_stride apart) and
-// kKeys = kTileDots / kRows keys; dim is a multiple of 16. Where kPrefetch, the
-// line `ahead` elements on is asked for as each line of keys is read.
+// scores[r * kKeys + c] = fl(q[r] . k[c] * scale) for kRows query rows
+// (q_stride apart) and kKeys = kTileDots / kRows keys; dim is a multiple of 16.
+// Where kPrefetch, the line `ahead` elements on is asked for as each line of
+// keys is read.
 template <size_t kRows, bool kPrefetch, class T>
 HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
                         const T* const* HWY_RESTRICT k, size_t dim,
-                        size_t ahead, float* HWY_RESTRICT dots) {
+                        size_t ahead, float scale, float* HWY_RESTRICT scores) {
   constexpr size_t kKeys = kTileDots / kRows;
   constexpr size_t kPerLine = 64 / sizeof(T);
   F32x16 acc[kTileDots];
@@ -108,7 +109,7 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
       }
     }
   }
-  FoldTile(acc, dots);
+  FoldTile(acc, scale, scores);
 }
 
 // o[r, 16 s ..] = fma(w[r, p], v[p, 16 s ..], o) over ascending p < n, for
