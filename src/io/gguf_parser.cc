@@ -91,8 +91,10 @@ Expected<GgufFile> GgufParser::Parse() {
   try {
     ETALON_RETURN_IF_ERROR(Header());
     file_.kvs_.reserve(n_kv_);
+    file_.kv_index_.Reserve(n_kv_);
     for (uint64_t i = 0; i < n_kv_; ++i) ETALON_RETURN_IF_ERROR(Kv(i));
     file_.tensors_.reserve(n_tensors_);
+    file_.tensor_index_.Reserve(n_tensors_);
     for (uint64_t i = 0; i < n_tensors_; ++i) {
       ETALON_RETURN_IF_ERROR(TensorInfo(i));
     }

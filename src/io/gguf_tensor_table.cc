@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "io/gguf_parser.h"
@@ -179,8 +179,8 @@ Status GgufParser::PlaceTensors() {
       t.offset += data_begin;  // < size
       order[i] = static_cast<uint32_t>(i);
     }
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      return tensors[a].offset < tensors[b].offset;
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+      return std::pair(tensors[a].offset, a) < std::pair(tensors[b].offset, b);
     });
     end = data_begin;
     for (size_t k = 0; k < order.size(); ++k) {

@@ -3,6 +3,7 @@
 #ifndef ETALON_IO_NAME_INDEX_H_
 #define ETALON_IO_NAME_INDEX_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,12 @@ uint64_t HashName(std::string_view name);
 
 class NameIndex {
  public:
+  // Room for n names in all, so that Insert need not move them.
+  void Reserve(size_t n) {
+    if (size_ != 0 || 2 * n <= slots_.size()) return;
+    slots_.assign(std::bit_ceil(2 * n), kEmpty);
+  }
+
   // Records that `name` is at `position` (< 2^32 - 1). `name_at(p)` returns the
   // name at an earlier position p. If the name is there already, returns its
   // position and changes nothing.

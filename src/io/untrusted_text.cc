@@ -52,7 +52,18 @@ std::optional<size_t> FirstBadUtf8(std::string_view text) {
 }
 
 std::optional<size_t> FirstControlByte(std::string_view text) {
-  for (size_t i = 0; i < text.size(); ++i) {
+  constexpr uint64_t kOnes = 0x0101010101010101u;
+  size_t i = 0;
+  for (; i + 8 <= text.size(); i += 8) {
+    uint64_t word;
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    // Any byte below 0x20, or zero after xor: a borrow reaches its top bit.
+    const uint64_t del = word ^ (0x7F * kOnes);
+    const uint64_t hit =
+        ((word - 0x20 * kOnes) & ~word) | ((del - kOnes) & ~del);
+    if (hit & (0x80 * kOnes)) break;
+  }
+  for (; i < text.size(); ++i) {
     if (IsControl(text[i])) return i;
   }
   return std::nullopt;
