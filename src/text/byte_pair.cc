@@ -47,12 +47,10 @@ struct BytePairTokenizer::Scratch {
 };
 
 BytePairTokenizer::BytePairTokenizer(Vocabulary vocabulary, Splitter splitter)
-    : pre_(vocabulary.pre), splitter_(std::move(splitter)) {
+    : pre_(vocabulary.pre),
+      splitter_(std::move(splitter)),
+      index_(std::move(vocabulary.index)) {
   AdoptVocabulary(&vocabulary);
-  index_.Reserve(texts_.size());
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    if (!texts_[i].empty()) index_.Insert(texts_[i], static_cast<int32_t>(i));
-  }
   merges_.Reserve(vocabulary.merges.size());
   std::string joined;
   for (size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {

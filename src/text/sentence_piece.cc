@@ -54,13 +54,10 @@ struct SentencePieceTokenizer::Scratch {
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(Vocabulary vocabulary)
-    : scores_(std::move(vocabulary.scores)) {
+    : scores_(std::move(vocabulary.scores)),
+      index_(std::move(vocabulary.index)) {
   AdoptVocabulary(&vocabulary);
-  index_.Reserve(texts_.size());
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    const std::string& text = texts_[i];
-    if (text.empty()) continue;
-    index_.Insert(text, static_cast<int32_t>(i));
+  for (const std::string& text : texts_) {
     max_token_bytes_ = std::max(max_token_bytes_, text.size());
     if (FindWordStart(text, 0) != std::string::npos) {
       words_are_independent_ = false;
@@ -138,8 +135,7 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
   for (size_t at = 0; at < segment.size();) {
     Scratch::Symbol symbol;
     symbol.begin = static_cast<uint32_t>(at);
-    symbol.n_bytes = static_cast<uint32_t>(
-        std::min(ClaimedUtf8Length(segment[at]), segment.size() - at));
+    symbol.n_bytes = DecodeUtf8(segment.substr(at)).n_bytes;
     symbol.prev = static_cast<int32_t>(symbols.size()) - 1;
     symbol.next = static_cast<int32_t>(symbols.size()) + 1;
     symbol.token = index_.Find(segment.substr(at, symbol.n_bytes));
@@ -190,7 +186,8 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
       out->push_back(symbol.token);
       continue;
     }
-    // A character: its bytes if all have tokens, else one <unk>.
+    // A character, or an invalid byte: its bytes if all have tokens, else one
+    // <unk>.
     const auto bytes = segment.substr(symbol.begin, symbol.n_bytes);
     const auto token_of = [&](char c) {
       return byte_tokens_[static_cast<uint8_t>(c)];

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "io/untrusted_text.h"
-#include "text/string_index.h"
 
 namespace etalon::text {
 namespace {
@@ -254,8 +253,8 @@ Status CheckChatTemplates(const io::GgufFile& file) {
   return {};
 }
 
-void WarnAboutDuplicates(Vocabulary* v) {
-  StringIndex index;
+void IndexTexts(Vocabulary* v) {
+  StringIndex& index = v->index;
   index.Reserve(v->texts.size());
   size_t n_duplicates = 0, first = 0;
   size_t n_empty = 0, first_empty = 0;
@@ -314,7 +313,7 @@ Expected<Vocabulary> ReadVocabulary(const io::GgufFile& file) {
   ETALON_RETURN_IF_ERROR(ReadSpecialIds(file, &v));
   ETALON_RETURN_IF_ERROR(ReadFlags(file, &v));
   ETALON_RETURN_IF_ERROR(CheckChatTemplates(file));
-  WarnAboutDuplicates(&v);
+  IndexTexts(&v);
   ClassifySpecialTokens(&v);
   ETALON_RETURN_IF_ERROR(ReadStripRules(file, &v));
   if (v.add_bos && !v.bos) {

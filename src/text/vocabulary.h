@@ -12,6 +12,7 @@
 #include "etalon/status.h"
 #include "io/gguf.h"
 #include "text/pre_tokenizers.h"
+#include "text/string_index.h"
 #include "text/tokenizer.h"
 
 namespace etalon::text {
@@ -28,6 +29,7 @@ struct Vocabulary {
   Model model = Model::kSentencePiece;
   const PreTokenizer* pre = nullptr;  // byte-pair models only
   std::vector<std::string> texts;
+  StringIndex index;  // text -> id, the first of equals; refers to `texts`
   std::vector<TokenType> types;
   std::vector<float> scores;                                  // SentencePiece
   std::vector<std::pair<std::string_view, std::string_view>>  // views into
