@@ -352,7 +352,8 @@ TEST(Oracle, MoeFfnIsTheSumOfItsExperts) {
     const auto up = make(ffn_dim, model_dim);
     const auto down = make(model_dim, ffn_dim);
     const auto stack = [&](const test::RandomWeights& w) {
-      ExpertWeights e{w.view(), n_experts, w.rows / n_experts * w.stride_bytes};
+      ExpertWeights e{w.view(), n_experts, w.rows / n_experts * w.stride_bytes,
+                      scales};
       e.first.rows = w.rows / n_experts;
       return e;
     };
