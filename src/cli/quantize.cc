@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "cli/app.h"
@@ -124,28 +125,17 @@ std::string DescribeTensor(const TensorReport& r) {
       r.index + 1, r.count, io::Printable(r.name), shape, r.from, r.to,
       MiB(r.bytes_in), MiB(r.bytes_out));
   if (!r.wanted.empty()) {
-    line += fmt::format("  ({} does not divide {})", r.wanted, r.ne[0]);
+    line += fmt::format("  (width {} does not fit {})", r.ne[0], r.wanted);
   }
   if (r.importance_missing) line += "  (no importance)";
   return line;
 }
 
-// Odd choices are always told, ordinary ones on request.
-void TellTensor(const TensorReport& r, bool verbose, Progress& bar) {
-  const bool odd = !r.wanted.empty();
-  if (!verbose && !odd) return;
-  bar.Finish();
-  if (verbose) {
-    fmt::print(stderr, "{}\n", DescribeTensor(r));
-  } else {
-    fmt::print(stderr,
-               "note: {}: width {} is not a multiple of {}'s block, {} "
-               "instead\n",
-               io::Printable(r.name), r.ne[0], r.wanted, r.to);
-  }
-}
+// "Q4_K -> Q5_0": how many tensors fell back that way.
+using Fallbacks = std::map<std::string, size_t>;
 
-void TellSummary(const QuantizeCommand& c, const quantize::QuantizeSummary& s) {
+void TellSummary(const QuantizeCommand& c, const quantize::QuantizeSummary& s,
+                 const Fallbacks& fallbacks) {
   for (const std::string& warning : s.warnings) {
     fmt::print(stderr, "warning: {}: {}\n", c.input, warning);
   }
@@ -157,9 +147,11 @@ void TellSummary(const QuantizeCommand& c, const quantize::QuantizeSummary& s) {
              "{}{}: {} tensors, {:.2f} -> {:.2f} MiB, {:.2f} bits per weight\n",
              c.options.dry_run ? "would write " : "", c.output, s.n_tensors,
              MiB(s.bytes_in), MiB(s.bytes_out), bits);
-  if (s.n_fallbacks > 0) {
-    fmt::print(stderr, "{} of {} tensors fell back to another type\n",
-               s.n_fallbacks, s.n_tensors);
+  for (const auto& [change, count] : fallbacks) {
+    fmt::print(stderr,
+               "note: {} of {} tensors {}: the width is no multiple of the "
+               "block\n",
+               count, s.n_tensors, change);
   }
 }
 
@@ -171,9 +163,15 @@ Expected<int> RunQuantize(QuantizeCommand c) {
   c.options.n_threads =
       c.n_threads > 0 ? c.n_threads : DefaultThreads().n_threads;
   std::unique_ptr<Progress> bar;
-  Progress silent("", 1, ProgressUnit::kBytes, {/*quiet=*/true, nullptr});
+  Fallbacks fallbacks;
+  const bool list = c.verbose || c.options.dry_run;
   c.options.on_tensor = [&](const TensorReport& report) {
-    TellTensor(report, c.verbose || c.options.dry_run, bar ? *bar : silent);
+    if (!report.wanted.empty()) {
+      ++fallbacks[fmt::format("{} -> {}", report.wanted, report.to)];
+    }
+    if (!list) return;
+    if (bar) bar->Finish();
+    fmt::print(stderr, "{}\n", DescribeTensor(report));
   };
   c.options.on_progress = [&](uint64_t done, uint64_t total) {
     if (!bar) {
@@ -187,7 +185,7 @@ Expected<int> RunQuantize(QuantizeCommand c) {
   if (bar) bar->Finish();
   if (Interrupted()) return kExitInterrupted;
   if (!summary) return tl::unexpected(summary.error());
-  TellSummary(c, *summary);
+  TellSummary(c, *summary, fallbacks);
   return kExitOk;
 }
 
