@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -51,19 +53,23 @@ struct Worst {
   size_t wrong_specials = 0;
 };
 
+// The answer where it is known without an oracle.
+std::optional<float> KnownAnswer(float x) {
+  if (x > 89.0f) return kInf;
+  if (x < -104.0f) return 0.0f;
+  // |exp(x) - 1| is less than half an ulp below 1.
+  if (std::fabs(x) < 0x1p-26f) return 1.0f;
+  return std::nullopt;
+}
+
 // libm's exp in f64 is within 2^-52 relative: 2^-28 of an f32 ulp.
 void Judge(float x, float y, Worst* worst) {
   if (std::isnan(x)) {
     worst->wrong_specials += std::isnan(y) ? 0 : 1;
     return;
   }
-  if (x > 89.0f || x < -104.0f) {
-    const float want = x > 0.0f ? kInf : 0.0f;
-    worst->wrong_specials += test::SameBits(y, want) ? 0 : 1;
-    return;
-  }
-  if (std::fabs(x) < 0x1p-26f) {  // |exp(x) - 1| < half an ulp below 1
-    worst->wrong_specials += y == 1.0f ? 0 : 1;
+  if (const std::optional<float> known = KnownAnswer(x)) {
+    worst->wrong_specials += test::SameBits(y, *known) ? 0 : 1;
     return;
   }
   const double exact = std::exp(static_cast<double>(x));
@@ -76,14 +82,24 @@ void Judge(float x, float y, Worst* worst) {
   }
 }
 
-// Every `step`-th bit pattern of [begin, end).
+// Every `step`-th bit pattern of [begin, end), all of one sign.
 void Sweep(uint64_t begin, uint64_t end, uint64_t step, Worst* worst) {
   std::vector<float> x(kBlock), y(kBlock);
   for (uint64_t base = begin; base < end; base += kBlock * step) {
     for (size_t i = 0; i < kBlock; ++i) {
-      x[i] = std::bit_cast<float>(static_cast<uint32_t>(base + i * step));
+      const uint64_t bits = std::min(base + i * step, end - 1);
+      x[i] = std::bit_cast<float>(static_cast<uint32_t>(bits));
     }
     simd::Exp(x.data(), y.data(), kBlock);
+    // Magnitudes ascend, so what holds at both ends holds in between.
+    const std::optional<float> first = KnownAnswer(x.front());
+    if (first && KnownAnswer(x.back()) == first && !std::isnan(x.back())) {
+      for (const float v : y) {
+        worst->wrong_specials +=
+            std::bit_cast<uint32_t>(v) != std::bit_cast<uint32_t>(*first);
+      }
+      continue;
+    }
     for (size_t i = 0; i < kBlock; ++i) Judge(x[i], y[i], worst);
   }
 }
