@@ -7,7 +7,7 @@
 #include <cstddef>
 
 #include "etalon/tensor.h"
-#include "simd/activation_rows.h"
+#include "simd/gemm_activations.h"
 
 namespace etalon::simd {
 
@@ -27,7 +27,7 @@ TensorType ActivationTypeFor(TensorType weights);
 size_t GemmScratchBytes(size_t m, size_t k);
 
 // Quantised weights; x of type ActivationTypeFor(weights.type).
-void GemmQuantized(const GemmRows& rows, const ActivationRows& x,
+void GemmQuantized(const GemmRows& rows, const GemmActivations& x,
                    std::byte* scratch);
 
 // f32 activations with weights of any type; quantised ones are dequantised.

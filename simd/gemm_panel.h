@@ -67,10 +67,18 @@ struct PanelFormat<BlockQ5_K> : PanelShape<256, 31, 0, 32, true> {};
 template <>
 struct PanelFormat<BlockQ6_K> : PanelShape<256, 63, 32, 16, false> {};
 
+// Panels of 256 columns, the largest of all types (Q6_K has the most lines, and
+// eight small blocks with both d and m come next).
 inline constexpr size_t kMaxPanelBytes =
-    PanelFormat<BlockQ6_K>::kBytes > PanelFormat<BlockQ5_K>::kBytes
+    PanelFormat<BlockQ6_K>::kBytes > 8 * PanelFormat<BlockQ5_1>::kBytes
         ? PanelFormat<BlockQ6_K>::kBytes
-        : PanelFormat<BlockQ5_K>::kBytes;
+        : 8 * PanelFormat<BlockQ5_1>::kBytes;
+static_assert(PanelFormat<BlockQ5_K>::kBytes <= kMaxPanelBytes);
+
+// Activation rows that share one pass over the weights: their accumulators
+// stay in the second-level cache.
+inline constexpr size_t kTokenTile = 512;
+inline constexpr size_t kMaxGroups = 2;  // panels side by side
 
 }  // namespace etalon::simd
 

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <bit>
-#include <cmath>
+#include <cstddef>
 #include <cstring>
 
+#include "hwy/cache_control.h"
+#include "quant/block_formats.h"
 #include "simd/gemm.h"
 #include "simd/gemm_panel.h"
-#include "simd/gemm_unpack.h"
 #include "simd/target.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,12 +13,15 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h
+#include "simd/lanes-inl.h"
 
 #undef ETALON_TIER
 #undef ETALON_TIER_VNNI
 #define ETALON_TIER HWY_NAMESPACE
 #define ETALON_TIER_VNNI 0
+#include "simd/gemm_driver-inl.h"
 #include "simd/gemm_tile-inl.h"
+#include "simd/gemm_unpack-inl.h"
 
 // The VNNI tier: once more in the AVX-512 pass, with a wider target string.
 #if HWY_TARGET == HWY_AVX3
@@ -28,7 +31,9 @@
 #undef ETALON_TIER_VNNI
 #define ETALON_TIER N_AVX3_VNNI
 #define ETALON_TIER_VNNI 1
+#include "simd/gemm_driver-inl.h"
 #include "simd/gemm_tile-inl.h"
+#include "simd/gemm_unpack-inl.h"
 #endif
 
 #if HWY_ONCE
@@ -38,7 +43,7 @@ HWY_EXPORT(GemmQuantizedTier);
 
 #if HWY_ARCH_X86
 namespace N_AVX3_VNNI {
-void GemmQuantizedTier(const GemmRows& g, const ActivationRows& x,
+void GemmQuantizedTier(const GemmRows& g, const GemmActivations& x,
                        std::byte* scratch);
 }
 #endif
@@ -55,7 +60,7 @@ TensorType ActivationTypeFor(TensorType weights) {
   }
 }
 
-void GemmQuantized(const GemmRows& rows, const ActivationRows& x,
+void GemmQuantized(const GemmRows& rows, const GemmActivations& x,
                    std::byte* scratch) {
 #if HWY_ARCH_X86
   if (ActiveSimdTier() >= SimdTier::kAvx512Vnni) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "ops/gemm_products.h"
-#include "quant/block_formats.h"
 
 namespace etalon::ops {
 namespace {
@@ -61,7 +60,7 @@ Status Gemm(const GemmArgs& args, ExecContext& ctx) {
       const std::span<GemmProduct> products,
       ctx.workspace->Allocate<GemmProduct>(args.parts.size()));
   // Each kind of quantised row is made once, for all parts that read it.
-  simd::ActivationRows q8_k, q8_0;
+  simd::GemmActivations q8_k, q8_0;
   for (size_t i = 0; i < args.parts.size(); ++i) {
     const GemmPart& p = args.parts[i];
     GemmProduct& product = *new (&products[i]) GemmProduct();
@@ -72,7 +71,7 @@ Status Gemm(const GemmArgs& args, ExecContext& ctx) {
     product.x = x;
     if (!QuantisesActivations(p.weights.type, args.activations, ctx)) continue;
     const TensorType type = simd::ActivationTypeFor(p.weights.type);
-    simd::ActivationRows& q = type == TensorType::kQ8_K ? q8_k : q8_0;
+    simd::GemmActivations& q = type == TensorType::kQ8_K ? q8_k : q8_0;
     if (q.rows == 0) {
       ETALON_ASSIGN_OR_RETURN(q, QuantiseRows(type, x, ctx));
     }
@@ -92,10 +91,8 @@ size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads) {
     return (bytes + Workspace::kAlignment - 1) / Workspace::kAlignment *
            Workspace::kAlignment;
   };
-  const size_t k_super = (k + kQkK - 1) / kQkK * kQkK;
   return padded(kMaxParts * sizeof(GemmProduct)) +
-         padded(simd::ActivationRowsBytes(TensorType::kQ8_K, m, k_super)) +
-         padded(simd::ActivationRowsBytes(TensorType::kQ8_0, m, k_super)) +
+         2 * padded(QuantiseRowsBytes(m, 1, k, n_threads)) +
          padded(ProductScratchBytes(m, k, n_threads));
 }
 

@@ -6,6 +6,8 @@
 
 #include "core/parallel.h"
 #include "etalon/config.h"
+#include "quant/block_formats.h"
+#include "simd/activation_rows.h"
 #include "simd/quantize_row.h"
 
 namespace etalon::ops {
@@ -64,21 +66,50 @@ bool QuantisesActivations(TensorType weights, Activations mode,
   return ctx.config == nullptr || ctx.config->UseQ8Activations();
 }
 
-Expected<simd::ActivationRows> QuantiseRows(TensorType type,
-                                            Span2D<const float> x,
-                                            ExecContext& ctx) {
-  ETALON_ASSIGN_OR_RETURN(const std::span<std::byte> memory,
-                          ctx.workspace->Allocate<std::byte>(
-                              simd::ActivationRowsBytes(type, x.rows, x.cols)));
-  const simd::MutableActivationRows out =
-      simd::PlaceActivationRows(type, x.rows, x.cols, memory.data());
+Expected<simd::GemmActivations> QuantiseRows(TensorType type,
+                                             Span2D<const float> x,
+                                             ExecContext& ctx,
+                                             std::span<const size_t> places,
+                                             size_t copies) {
+  const size_t n_threads = static_cast<size_t>(std::max(ctx.n_threads, 1));
+  ETALON_ASSIGN_OR_RETURN(
+      const std::span<std::byte> row_memory,
+      ctx.workspace->Allocate<std::byte>(
+          simd::ActivationRowsBytes(type, n_threads, x.cols)));
+  ETALON_ASSIGN_OR_RETURN(
+      const std::span<std::byte> memory,
+      ctx.workspace->Allocate<std::byte>(
+          simd::GemmActivationsBytes(type, x.rows * copies, x.cols)));
+  // One row per thread, then into the kernels' order.
+  const simd::MutableActivationRows row =
+      simd::PlaceActivationRows(type, n_threads, x.cols, row_memory.data());
+  const simd::GemmActivations out =
+      simd::PlaceGemmActivations(type, x.rows * copies, x.cols, memory.data());
   ParallelFor(
       x.rows, ctx.n_threads,
-      [&](size_t row, int) {
-        simd::QuantizeActivationRow(x.data + row * x.stride, row, out);
+      [&](size_t r, int thread) {
+        const size_t mine = static_cast<size_t>(thread);
+        simd::QuantizeActivationRow(x.data + r * x.stride, mine, row);
+        for (size_t i = 0; i < copies; ++i) {
+          const size_t to = places.empty() ? r : places[r * copies + i];
+          simd::PackActivationRow(row.View(), mine, to, out);
+        }
       },
       Schedule::kStatic);
-  return out.View();
+  return out;
+}
+
+size_t QuantiseRowsBytes(size_t rows, size_t copies, size_t cols,
+                         int n_threads) {
+  // A width that is no multiple of 256 may still be one of 32.
+  const size_t k = (cols + kQkK - 1) / kQkK * kQkK;
+  const auto bytes = [&](TensorType type) {
+    return simd::ActivationRowsBytes(
+               type, static_cast<size_t>(std::max(n_threads, 1)), k) +
+           simd::GemmActivationsBytes(type, rows * copies, k) +
+           2 * Workspace::kAlignment;
+  };
+  return std::max(bytes(TensorType::kQ8_K), bytes(TensorType::kQ8_0));
 }
 
 size_t ProductScratchBytes(size_t m, size_t k, int n_threads) {

@@ -147,7 +147,14 @@ bool SelfTestGemm() {
       for (size_t t = 0; t < m; ++t) {
         simd::QuantizeActivationRow(&x[t * kK], t, q);
       }
-      simd::GemmQuantized(rows, q.View(), aligned(scratch));
+      std::vector<std::byte> packed(simd::GemmActivationsBytes(type, m, kK) +
+                                    kAlign);
+      const simd::GemmActivations a =
+          simd::PlaceGemmActivations(type, m, kK, aligned(packed));
+      for (size_t t = 0; t < m; ++t) {
+        simd::PackActivationRow(q.View(), t, t, a);
+      }
+      simd::GemmQuantized(rows, a, aligned(scratch));
     };
     product(kM);
     ok = ok && Hash(out) == known.batch;

@@ -7,7 +7,6 @@
 #include "core/parallel.h"
 #include "etalon/moe.h"
 #include "ops/gemm_products.h"
-#include "quant/block_formats.h"
 #include "simd/elementwise.h"
 #include "simd/gemm_combine.h"
 
@@ -117,47 +116,12 @@ Expected<Routing> GroupByExpert(Span2D<const int32_t> experts, size_t n_experts,
   return r;
 }
 
-// Rows begin .. end - 1 of quantised activations.
-simd::ActivationRows Slice(const simd::ActivationRows& q, size_t begin,
-                           size_t end) {
-  simd::ActivationRows s = q;
-  s.rows = end - begin;
-  s.qs += begin * q.qs_stride;
-  s.d += begin * q.d_stride;
-  s.bsums += begin * q.bsums_stride;
-  return s;
-}
-
 // The activations of all pairs in group order, in the forms that the weight
 // types at hand read.
 struct PairRows {
-  simd::ActivationRows q8_k, q8_0;
+  simd::GemmActivations q8_k, q8_0;
   Span2D<const float> x;
 };
-
-simd::ActivationRows Gather(const simd::ActivationRows& from,
-                            std::span<const size_t> token,
-                            std::span<std::byte> memory, TensorType type,
-                            int n_threads) {
-  const simd::MutableActivationRows out =
-      simd::PlaceActivationRows(type, token.size(), from.cols, memory.data());
-  const size_t n_blocks = from.cols / from.block;
-  const size_t n_sums = from.cols / from.bsum_group();
-  ParallelFor(
-      token.size(), n_threads,
-      [&](size_t i, int) {
-        const size_t t = token[i];
-        std::memcpy(out.qs + i * out.qs_stride, from.qs + t * from.qs_stride,
-                    from.cols);
-        std::memcpy(out.d + i * out.d_stride, from.d + t * from.d_stride,
-                    n_blocks * sizeof(float));
-        std::memcpy(out.bsums + i * out.bsums_stride,
-                    from.bsums + t * from.bsums_stride,
-                    n_sums * sizeof(int16_t));
-      },
-      Schedule::kStatic);
-  return out.View();
-}
 
 // Which forms of activations products with these weights read.
 struct Forms {
@@ -174,23 +138,17 @@ struct Forms {
 };
 
 Expected<PairRows> GatherTokens(Span2D<const float> x, const Forms& forms,
-                                std::span<const size_t> token,
+                                const Routing& routing, size_t n_used,
                                 ExecContext& ctx) {
   PairRows r;
-  const auto quantise = [&](TensorType type) -> Expected<simd::ActivationRows> {
-    ETALON_ASSIGN_OR_RETURN(const simd::ActivationRows once,
-                            QuantiseRows(type, x, ctx));
-    ETALON_ASSIGN_OR_RETURN(
-        const std::span<std::byte> memory,
-        ctx.workspace->Allocate<std::byte>(
-            simd::ActivationRowsBytes(type, token.size(), x.cols)));
-    return Gather(once, token, memory, type, ctx.n_threads);
-  };
+  const std::span<const size_t> token = routing.token;
   if (forms.q8_k) {
-    ETALON_ASSIGN_OR_RETURN(r.q8_k, quantise(TensorType::kQ8_K));
+    ETALON_ASSIGN_OR_RETURN(
+        r.q8_k, QuantiseRows(TensorType::kQ8_K, x, ctx, routing.pair, n_used));
   }
   if (forms.q8_0) {
-    ETALON_ASSIGN_OR_RETURN(r.q8_0, quantise(TensorType::kQ8_0));
+    ETALON_ASSIGN_OR_RETURN(
+        r.q8_0, QuantiseRows(TensorType::kQ8_0, x, ctx, routing.pair, n_used));
   }
   if (forms.f32) {
     ETALON_ASSIGN_OR_RETURN(
@@ -209,7 +167,7 @@ Expected<PairRows> GatherTokens(Span2D<const float> x, const Forms& forms,
 size_t AddProducts(const ExpertWeights& weights, const Routing& routing,
                    const PairRows& rows, Activations mode,
                    const ExecContext& ctx, Span2D<float> out,
-                   std::span<simd::ActivationRows> slices,
+                   std::span<simd::GemmActivations> slices,
                    std::span<GemmProduct> products) {
   const bool quantised = QuantisesActivations(weights.first.type, mode, ctx);
   size_t n = 0;
@@ -223,7 +181,7 @@ size_t AddProducts(const ExpertWeights& weights, const Routing& routing,
     if (quantised) {
       const bool super =
           simd::ActivationTypeFor(weights.first.type) == TensorType::kQ8_K;
-      slices[n] = Slice(super ? rows.q8_k : rows.q8_0, begin, end);
+      slices[n] = (super ? rows.q8_k : rows.q8_0).Slice(begin, end);
       p.q = &slices[n];
     } else {
       p.x = rows.x.Rows(begin, end);
@@ -260,8 +218,8 @@ Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx) {
   ETALON_ASSIGN_OR_RETURN(const std::span<GemmProduct> products,
                           workspace.Allocate<GemmProduct>(2 * max_used));
   ETALON_ASSIGN_OR_RETURN(
-      const std::span<simd::ActivationRows> slices,
-      workspace.Allocate<simd::ActivationRows>(2 * max_used));
+      const std::span<simd::GemmActivations> slices,
+      workspace.Allocate<simd::GemmActivations>(2 * max_used));
   const auto matrix = [&](size_t cols) -> Expected<Span2D<float>> {
     ETALON_ASSIGN_OR_RETURN(const std::span<float> memory,
                             workspace.Allocate<float>(n_pairs * cols));
@@ -279,7 +237,7 @@ Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx) {
   forms.Add(args.gate.first.type, args.activations, ctx);
   forms.Add(args.up.first.type, args.activations, ctx);
   ETALON_ASSIGN_OR_RETURN(const PairRows tokens,
-                          GatherTokens(args.x, forms, routing.token, ctx));
+                          GatherTokens(args.x, forms, routing, n_used, ctx));
   size_t n = AddProducts(args.gate, routing, tokens, args.activations, ctx,
                          gate, slices, products);
   n += AddProducts(args.up, routing, tokens, args.activations, ctx, up,
@@ -300,7 +258,7 @@ Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx) {
   const TensorType down_type = args.down.first.type;
   if (QuantisesActivations(down_type, args.activations, ctx)) {
     const TensorType type = simd::ActivationTypeFor(down_type);
-    simd::ActivationRows& q =
+    simd::GemmActivations& q =
         type == TensorType::kQ8_K ? hidden.q8_k : hidden.q8_0;
     ETALON_ASSIGN_OR_RETURN(q, QuantiseRows(type, gate, ctx));
   }
@@ -326,23 +284,18 @@ size_t MoeFfnWorkspaceBytes(size_t n_tokens, size_t n_used, size_t model_dim,
     return (bytes + Workspace::kAlignment - 1) / Workspace::kAlignment *
            Workspace::kAlignment;
   };
-  const auto activations = [&](size_t rows, size_t cols) {
-    const size_t k = (cols + kQkK - 1) / kQkK * kQkK;
-    return padded(simd::ActivationRowsBytes(TensorType::kQ8_K, rows, k)) +
-           padded(simd::ActivationRowsBytes(TensorType::kQ8_0, rows, k));
-  };
   const size_t n_pairs = n_tokens * n_used;
   const size_t max_used = std::min(n_experts, n_pairs);
   return padded((n_experts + 1) * sizeof(size_t)) +
          2 * padded(n_pairs * sizeof(size_t)) +
          padded(2 * max_used * sizeof(GemmProduct)) +
-         padded(2 * max_used * sizeof(simd::ActivationRows)) +
+         padded(2 * max_used * sizeof(simd::GemmActivations)) +
          2 * padded(n_pairs * ffn_dim * sizeof(float)) +
          2 * padded(n_pairs * model_dim * sizeof(float)) +
          padded(ProductScratchBytes(n_pairs, std::max(model_dim, ffn_dim),
                                     n_threads)) +
-         activations(n_tokens, model_dim) + activations(n_pairs, model_dim) +
-         activations(n_pairs, ffn_dim);
+         2 * padded(QuantiseRowsBytes(n_tokens, n_used, model_dim, n_threads)) +
+         padded(QuantiseRowsBytes(n_pairs, 1, ffn_dim, n_threads));
 }
 
 }  // namespace etalon::ops

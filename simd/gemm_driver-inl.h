@@ -1,0 +1,131 @@
+// Walks the weight rows of one task. Included without a guard, once per tier,
+// after gemm_tile-inl.h.
+// A task's rows are cut into 16 runs of `run` consecutive rows; lane i of every
+// panel walks run i. So 16 sequential streams are read at a time, which is what
+// memory serves fastest, and the prefetcher of each stream never meets a gap.
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace ETALON_TIER {
+
+// Bytes ahead of the current block: about two super-blocks.
+inline constexpr size_t kPrefetchAhead = 288;
+
+// Rows of panel c: lane i holds row begin + i * run + c, or, past the end, the
+// last row of the task, whose results are dropped.
+struct RowMap {
+  size_t begin, end, run;
+  size_t Row(size_t c, size_t lane) const {
+    return std::min(begin + lane * run + c, end - 1);
+  }
+};
+
+HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
+                          const float* acc, size_t token_begin,
+                          size_t token_end) {
+  for (size_t lane = 0; lane < kPanelRows; ++lane) {
+    const size_t row = map.begin + lane * map.run + c;
+    if (row >= map.end) break;
+    float* out = g.out.data + row;
+    const float* from = acc + lane;
+    if (g.bias != nullptr) {
+      const float bias = g.bias[row];
+      for (size_t t = token_begin; t < token_end; ++t) {
+        out[t * g.out.stride] =
+            from[(t - token_begin) * kPanelRows] * g.scale + bias;
+      }
+    } else {
+      for (size_t t = token_begin; t < token_end; ++t) {
+        out[t * g.out.stride] = from[(t - token_begin) * kPanelRows] * g.scale;
+      }
+    }
+  }
+}
+
+// kV panels side by side: rows c .. c + kV - 1 of every run.
+template <class Block, size_t kV>
+HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
+                             const RowMap& map, size_t c, size_t token_begin,
+                             size_t token_end, std::byte* scratch) {
+  using F = PanelFormat<Block>;
+  constexpr size_t kBlocks = kChunk / F::kBlock;
+  const size_t tokens = token_end - token_begin;
+  const std::byte* rows[kV][kPanelRows];
+  const std::byte* panels[kV];
+  float* acc[kV];
+  for (size_t v = 0; v < kV; ++v) {
+    for (size_t lane = 0; lane < kPanelRows; ++lane) {
+      rows[v][lane] = g.weights.row(map.Row(c + v, lane));
+    }
+    acc[v] = reinterpret_cast<float*>(scratch) + v * tokens * kPanelRows;
+    panels[v] = scratch + kV * tokens * kLineBytes + v * kBlocks * F::kBytes;
+  }
+  std::memset(scratch, 0, kV * tokens * kLineBytes);
+  const size_t n_blocks = x.cols / F::kBlock;
+  for (size_t b = 0; b < n_blocks; b += kBlocks) {
+    const size_t n = std::min(kBlocks, n_blocks - b);
+    for (size_t v = 0; v < kV; ++v) {
+      const size_t ahead = b * sizeof(Block) + kPrefetchAhead;
+      for (size_t lane = 0; lane < kPanelRows; ++lane) {
+#pragma GCC unroll 8
+        for (size_t i = 0; i < kBlocks * sizeof(Block); i += 64) {
+          hwy::Prefetch(rows[v][lane] + ahead + i);
+        }
+      }
+      UnpackPanels<Block>(rows[v], b, n, const_cast<std::byte*>(panels[v]));
+    }
+    MultiplyChunk<Block, kV>(panels, x, b / kBlocks, token_begin, token_end, n,
+                             acc);
+  }
+  for (size_t v = 0; v < kV; ++v) {
+    StoreRows(g, map, c + v, acc[v], token_begin, token_end);
+  }
+}
+
+template <class Block>
+HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
+                             std::byte* scratch) {
+  const size_t n_rows = g.row_end - g.row_begin;
+  const RowMap map{g.row_begin, g.row_end,
+                   (n_rows + kPanelRows - 1) / kPanelRows};
+  for (size_t t = 0; t < x.rows; t += kTokenTile) {
+    const size_t t_end = std::min(t + kTokenTile, x.rows);
+    size_t c = 0;
+    if (t_end - t > 1) {
+      for (; c + kGroups <= map.run; c += kGroups) {
+        PanelColumns<Block, kGroups>(g, x, map, c, t, t_end, scratch);
+      }
+    }
+    for (; c < map.run; ++c) {
+      PanelColumns<Block, 1>(g, x, map, c, t, t_end, scratch);
+    }
+  }
+}
+
+void GemmQuantizedTier(const GemmRows& g, const GemmActivations& x,
+                       std::byte* scratch) {
+  switch (g.weights.type) {
+    case TensorType::kQ4_0:
+      return GemmBlocks<BlockQ4_0>(g, x, scratch);
+    case TensorType::kQ4_1:
+      return GemmBlocks<BlockQ4_1>(g, x, scratch);
+    case TensorType::kQ5_0:
+      return GemmBlocks<BlockQ5_0>(g, x, scratch);
+    case TensorType::kQ5_1:
+      return GemmBlocks<BlockQ5_1>(g, x, scratch);
+    case TensorType::kQ8_0:
+      return GemmBlocks<BlockQ8_0>(g, x, scratch);
+    case TensorType::kQ4_K:
+      return GemmBlocks<BlockQ4_K>(g, x, scratch);
+    case TensorType::kQ5_K:
+      return GemmBlocks<BlockQ5_K>(g, x, scratch);
+    case TensorType::kQ6_K:
+      return GemmBlocks<BlockQ6_K>(g, x, scratch);
+    default:
+      ETALON_DCHECK(false);
+  }
+}
+
+}  // namespace ETALON_TIER
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
