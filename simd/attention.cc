@@ -27,6 +27,9 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 // are widened in registers and asked for ahead of time. More rows would widen
 // the same element again and again; they get blocks widened beforehand.
 constexpr size_t kDirectRows = 8;
+// Positions between two looks at the same strip of values: what the second
+// half of a row's lanes needs is then still in L1, and DRAM sees whole rows.
+constexpr size_t kDirectBlock = 32;
 // How far ahead to prefetch: 2 KiB, in whole positions.
 constexpr size_t kPrefetchBytes = 2048;
 
@@ -254,8 +257,8 @@ template <class T>
 void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
   const T* v = Elements<T>(a.v);
   const size_t ahead = PrefetchElements<T>(a.head_dim, a.v.stride);
-  for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
-    const size_t count = HWY_MIN(kAttentionBlock, n - begin);
+  for (size_t begin = 0; begin < n; begin += kDirectBlock) {
+    const size_t count = HWY_MIN(kDirectBlock, n - begin);
     const T* block = v + begin * a.v.stride;
     AddValuesOfTile<true>(a, 0, HWY_MIN(kTileRows, a.n_rows), block, a.v.stride,
                           begin, count, ahead);
