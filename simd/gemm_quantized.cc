@@ -19,9 +19,12 @@
 #undef ETALON_TIER_VNNI
 #define ETALON_TIER HWY_NAMESPACE
 #define ETALON_TIER_VNNI 0
-#include "simd/gemm_driver-inl.h"
-#include "simd/gemm_tile-inl.h"
+// In this order: each builds on the one before.
 #include "simd/gemm_unpack-inl.h"
+// Then
+#include "simd/gemm_tile-inl.h"
+// Then
+#include "simd/gemm_driver-inl.h"
 
 // The VNNI tier: once more in the AVX-512 pass, with a wider target string.
 #if HWY_TARGET == HWY_AVX3
@@ -31,9 +34,12 @@
 #undef ETALON_TIER_VNNI
 #define ETALON_TIER N_AVX3_VNNI
 #define ETALON_TIER_VNNI 1
-#include "simd/gemm_driver-inl.h"
-#include "simd/gemm_tile-inl.h"
+// In this order: each builds on the one before.
 #include "simd/gemm_unpack-inl.h"
+// Then
+#include "simd/gemm_tile-inl.h"
+// Then
+#include "simd/gemm_driver-inl.h"
 #endif
 
 #if HWY_ONCE
