@@ -5,7 +5,9 @@
 // Strict order: squares are summed in 16 virtual f64 lanes (lane j takes
 // d = j mod 16), folded 8, 4, 2, 1; mean, + eps, sqrt and 1/ in f64; rstd is
 // rounded to f32 once; then fl(fl(x * rstd) * weight).
-// Error: at most 2 ULP (f64 sum: rstd is correctly rounded but for ties).
+// Error: at most 3 u |y|, u = 2^-24, a rounding each of rstd (the f64 sum
+// leaves nothing else) and of the two products: 1.5 scaled ULP at any n, up to
+// 3 raw ULP where |y| is just below a power of two.
 // NaN or Inf in a row makes the row non-finite. Per-head QK-norm is the same op
 // on rows of head_dim.
 #ifndef ETALON_NORM_H_

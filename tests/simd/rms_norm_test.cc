@@ -65,8 +65,7 @@ TEST(RmsNormRows, FollowsTheStatedOrderOnEveryTier) {
           EXPECT_TRUE(out.PaddingIntact());
           for (size_t t = 0; t < 3; ++t) {
             float expected_rstd;
-            const std::vector<float> row(x.begin() + t * n,
-                                         x.begin() + (t + 1) * n);
+            const std::vector<float> row(&x[t * n], &x[t * n] + n);
             const std::vector<float> expected =
                 Plain(row, has_weight ? weight : std::vector<float>(), 1e-5f,
                       &expected_rstd);

@@ -54,8 +54,8 @@ TEST(SoftmaxRows, FollowsTheStatedOrderOnEveryTier) {
         simd::SoftmaxRows(in.view(), out.view());
         EXPECT_TRUE(out.PaddingIntact());
         for (size_t t = 0; t < 2; ++t) {
-          const std::vector<float> expected = Plain(
-              std::vector<float>(x.begin() + t * n, x.begin() + (t + 1) * n));
+          const std::vector<float> expected =
+              Plain(std::vector<float>(&x[t * n], &x[t * n] + n));
           for (size_t i = 0; i < n; ++i) {
             ASSERT_TRUE(test::SameBits(out.at(t, i), expected[i]))
                 << SimdTierName(tier) << " " << test::FamilyName(family)
@@ -71,7 +71,7 @@ TEST(SoftmaxRows, NanOrPlusInfinityOrOnlyMinusInfinityMakesTheRowNan) {
   for (const SimdTier tier : SupportedSimdTiers()) {
     SCOPED_TRACE(SimdTierName(tier));
     TierScope scope(tier);
-    for (const size_t n : {1, 15, 16, 17, 40}) {
+    for (const size_t n : {1u, 15u, 16u, 17u, 40u}) {
       for (size_t bad = 0; bad < n; ++bad) {
         for (const float value : {kNaN, kInf}) {
           std::vector<float> x(n, 1.0f);
