@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "io/atomic_file.h"
@@ -14,16 +14,21 @@
 namespace etalon::io {
 namespace {
 
+void Append(std::vector<std::byte>& out, std::span<const std::byte> raw) {
+  if (raw.empty()) return;
+  const size_t at = out.size();
+  out.resize(at + raw.size());
+  std::memcpy(out.data() + at, raw.data(), raw.size());
+}
+
 template <class T>
 void Put(std::vector<std::byte>& out, T value) {
-  const auto raw = std::as_bytes(std::span<const T>(&value, 1));
-  out.insert(out.end(), raw.begin(), raw.end());
+  Append(out, std::as_bytes(std::span<const T>(&value, 1)));
 }
 
 void PutString(std::vector<std::byte>& out, std::string_view s) {
   Put<uint64_t>(out, s.size());
-  const auto raw = std::as_bytes(std::span(s));
-  out.insert(out.end(), raw.begin(), raw.end());
+  Append(out, std::as_bytes(std::span(s)));
 }
 
 Status CheckText(const char* what, std::string_view text, uint64_t max_bytes) {
@@ -78,14 +83,14 @@ Status GgufWriter::BeginArray(std::string_view key, GgufType type,
 Status GgufWriter::PutNumber(std::string_view key, GgufType type,
                              std::span<const std::byte> raw) {
   ETALON_RETURN_IF_ERROR(BeginKv(key, type));
-  kvs_.insert(kvs_.end(), raw.begin(), raw.end());
+  Append(kvs_, raw);
   return {};
 }
 
 Status GgufWriter::PutNumbers(std::string_view key, GgufType type,
                               uint64_t count, std::span<const std::byte> raw) {
   ETALON_RETURN_IF_ERROR(BeginArray(key, type, count));
-  kvs_.insert(kvs_.end(), raw.begin(), raw.end());
+  Append(kvs_, raw);
   return {};
 }
 
@@ -233,7 +238,7 @@ Status GgufWriter::WriteTo(const ByteSink& sink) const {
         static_cast<size_t>((alignment_ - written % alignment_) % alignment_)));
   };
   std::vector<std::byte> head;
-  for (const char c : std::string_view("GGUF")) Put(head, c);
+  Append(head, std::as_bytes(std::span(std::string_view("GGUF"))));
   Put<uint32_t>(head, 3);
   Put<uint64_t>(head, tensors_.size());
   Put<uint64_t>(head, n_kv_);
@@ -268,7 +273,7 @@ Expected<std::vector<std::byte>> GgufWriter::ToBytes() const {
   std::vector<std::byte> bytes;
   ETALON_RETURN_IF_ERROR(
       WriteTo([&](std::span<const std::byte> more) -> Status {
-        bytes.insert(bytes.end(), more.begin(), more.end());
+        Append(bytes, more);
         return {};
       }));
   return bytes;

@@ -91,7 +91,8 @@ TEST_F(Files, LargeWritesPassTheBuffer) {
   std::string want;
   auto file = AtomicFile::Create(path);
   ASSERT_TRUE(file);
-  for (const size_t n : {1, 1 << 20, 3, (1 << 20) - 1, 5 << 20, 7}) {
+  for (const size_t n : std::initializer_list<size_t>{
+           1, 1 << 20, 3, (1 << 20) - 1, 5 << 20, 7}) {
     const std::string piece(n, static_cast<char>('a' + n % 26));
     want += piece;
     ASSERT_TRUE(file->Write(AsBytes(piece)));

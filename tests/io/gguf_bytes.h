@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string>
@@ -23,18 +24,12 @@ class Bytes {
  public:
   template <class T>
   Bytes& Put(T value) {
-    const auto raw = std::as_bytes(std::span<const T>(&value, 1));
-    data_.insert(data_.end(), raw.begin(), raw.end());
-    return *this;
+    return Add(std::as_bytes(std::span<const T>(&value, 1)));
   }
   Bytes& U8(uint8_t x) { return Put(x); }
   Bytes& U32(uint32_t x) { return Put(x); }
   Bytes& U64(uint64_t x) { return Put(x); }
-  Bytes& Raw(std::string_view s) {
-    const auto raw = std::as_bytes(std::span(s));
-    data_.insert(data_.end(), raw.begin(), raw.end());
-    return *this;
-  }
+  Bytes& Raw(std::string_view s) { return Add(std::as_bytes(std::span(s))); }
   Bytes& Str(std::string_view s) { return U64(s.size()).Raw(s); }
   Bytes& Zeros(uint64_t n) {
     data_.resize(data_.size() + n);
@@ -44,10 +39,7 @@ class Bytes {
     while (data_.size() % alignment != 0) U8(0);
     return *this;
   }
-  Bytes& Append(const Bytes& other) {
-    data_.insert(data_.end(), other.data_.begin(), other.data_.end());
-    return *this;
-  }
+  Bytes& Append(const Bytes& other) { return Add(other.data_); }
   Bytes& Header(uint64_t n_tensors, uint64_t n_kv, uint32_t version = 3) {
     return Raw("GGUF").U32(version).U64(n_tensors).U64(n_kv);
   }
@@ -66,6 +58,13 @@ class Bytes {
   std::span<const std::byte> span() const { return data_; }
 
  private:
+  Bytes& Add(std::span<const std::byte> raw) {
+    const size_t at = data_.size();
+    data_.resize(at + raw.size());
+    if (!raw.empty()) std::memcpy(data_.data() + at, raw.data(), raw.size());
+    return *this;
+  }
+
   std::vector<std::byte> data_;
 };
 
