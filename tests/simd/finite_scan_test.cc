@@ -87,7 +87,7 @@ TEST_P(FiniteScan, TheFirstOfSeveralIsReported) {
   const Scale& s = GetParam();
   const uint32_t inf = ((1u << s.exponent_bits) - 1) << s.mantissa_bits;
   auto rows = Rows(s, 700);
-  for (const size_t b : {699, 600, 599, 3}) {
+  for (const size_t b : {699u, 600u, 599u, 3u}) {
     Put(rows, s, b, inf);
     EXPECT_EQ(FirstNonFiniteBlock(s.type, rows.data(), 700), b);
   }
