@@ -6,7 +6,7 @@
 namespace etalon::simd {
 namespace {
 
-constexpr size_t kTileRows = 16;  // rows a kernel may read past the end
+constexpr size_t kTileRows = 32;  // rows a kernel may read past the end
 constexpr size_t kAlign = 64;
 
 size_t BlockOf(TensorType type) { return type == TensorType::kQ8_K ? 256 : 32; }

@@ -42,6 +42,9 @@ HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
   }
 }
 
+// Accumulators of a token tile, rounded up to what the widest tier writes.
+inline constexpr size_t kAccPadding = 32;
+
 // kV panels side by side: rows c .. c + kV - 1 of every run.
 template <class Block, size_t kV>
 HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
@@ -49,18 +52,20 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
                              size_t token_end, std::byte* scratch) {
   using F = PanelFormat<Block>;
   constexpr size_t kBlocks = kChunk / F::kBlock;
-  const size_t tokens = token_end - token_begin;
+  const size_t acc_bytes = (token_end - token_begin + kAccPadding) * kLineBytes;
   const std::byte* rows[kV][kPanelRows];
-  const std::byte* panels[kV];
+  std::byte* panels[kV];
   float* acc[kV];
   for (size_t v = 0; v < kV; ++v) {
     for (size_t lane = 0; lane < kPanelRows; ++lane) {
       rows[v][lane] = g.weights.row(map.Row(c + v, lane));
     }
-    acc[v] = reinterpret_cast<float*>(scratch) + v * tokens * kPanelRows;
-    panels[v] = scratch + kV * tokens * kLineBytes + v * kBlocks * F::kBytes;
+    acc[v] = reinterpret_cast<float*>(scratch + v * acc_bytes);
+    panels[v] = scratch + kV * acc_bytes + v * kMaxPanelBytes;
   }
-  std::memset(scratch, 0, kV * tokens * kLineBytes);
+  std::memset(scratch, 0, kV * acc_bytes);
+  [[maybe_unused]] std::byte* tier_scratch =
+      scratch + kV * (acc_bytes + kMaxPanelBytes);
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
@@ -72,10 +77,20 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
           hwy::Prefetch(rows[v][lane] + ahead + i);
         }
       }
-      UnpackPanels<Block>(rows[v], b, n, const_cast<std::byte*>(panels[v]));
+      UnpackPanels<Block>(rows[v], b, n, panels[v]);
     }
-    MultiplyChunk<Block, kV>(panels, x, b / kBlocks, token_begin, token_end, n,
-                             acc);
+#if ETALON_TIER_AMX
+    if (token_end - token_begin >= kAmxMinTokens) {
+      for (size_t v = 0; v < kV; ++v) {
+        AmxMultiplyChunk<Block>(panels[v], x, b / kBlocks, token_begin,
+                                token_end, n, acc[v], tier_scratch);
+      }
+      continue;
+    }
+#endif
+    const std::byte* w[kV];
+    for (size_t v = 0; v < kV; ++v) w[v] = panels[v];
+    MultiplyChunk<Block, kV>(w, x, b / kBlocks, token_begin, token_end, n, acc);
   }
   for (size_t v = 0; v < kV; ++v) {
     StoreRows(g, map, c + v, acc[v], token_begin, token_end);
@@ -88,6 +103,12 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
   const size_t n_rows = g.row_end - g.row_begin;
   const RowMap map{g.row_begin, g.row_end,
                    (n_rows + kPanelRows - 1) / kPanelRows};
+#if ETALON_TIER_AMX
+  std::optional<AmxSession> session;
+  if (x.rows >= kAmxMinTokens) {
+    session.emplace(std::min<size_t>(PanelFormat<Block>::kBlock, 64));
+  }
+#endif
   for (size_t t = 0; t < x.rows; t += kTokenTile) {
     const size_t t_end = std::min(t + kTokenTile, x.rows);
     size_t c = 0;

@@ -200,7 +200,9 @@ void GemmF32(const GemmRows& rows, Span2D<const float> x, std::byte* scratch) {
 size_t GemmScratchBytes(size_t m, size_t k) {
   constexpr size_t kMaxTileRows = 4;
   const size_t quantized =
-      kMaxGroups * (std::min(m, kTokenTile) * kLineBytes + kMaxPanelBytes);
+      kMaxGroups *
+          ((std::min(m, kTokenTile) + 32) * kLineBytes + kMaxPanelBytes) +
+      kTierScratchBytes;
   const size_t dequantized = kMaxTileRows * k * sizeof(float);
   const size_t bytes = std::max(quantized, dequantized);
   return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;

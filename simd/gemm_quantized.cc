@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 #include "hwy/cache_control.h"
 #include "quant/block_formats.h"
@@ -17,8 +18,10 @@
 
 #undef ETALON_TIER
 #undef ETALON_TIER_VNNI
+#undef ETALON_TIER_AMX
 #define ETALON_TIER HWY_NAMESPACE
 #define ETALON_TIER_VNNI 0
+#define ETALON_TIER_AMX 0
 // In this order: each builds on the one before.
 #include "simd/gemm_unpack-inl.h"
 // Then
@@ -32,12 +35,27 @@
 #define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512vnni"
 #undef ETALON_TIER
 #undef ETALON_TIER_VNNI
+#undef ETALON_TIER_AMX
 #define ETALON_TIER N_AVX3_VNNI
 #define ETALON_TIER_VNNI 1
+#define ETALON_TIER_AMX 0
 // In this order: each builds on the one before.
 #include "simd/gemm_unpack-inl.h"
 // Then
 #include "simd/gemm_tile-inl.h"
+// Then
+#include "simd/gemm_driver-inl.h"
+
+// The AMX tier: its tile instructions are asm, so VNNI's string suffices.
+#undef ETALON_TIER
+#undef ETALON_TIER_AMX
+#define ETALON_TIER N_AVX3_AMX
+#define ETALON_TIER_AMX 1
+#include "simd/gemm_unpack-inl.h"
+// Then
+#include "simd/gemm_tile-inl.h"
+// Then
+#include "simd/gemm_amx-inl.h"
 // Then
 #include "simd/gemm_driver-inl.h"
 #endif
@@ -49,6 +67,10 @@ HWY_EXPORT(GemmQuantizedTier);
 
 #if HWY_ARCH_X86
 namespace N_AVX3_VNNI {
+void GemmQuantizedTier(const GemmRows& g, const GemmActivations& x,
+                       std::byte* scratch);
+}
+namespace N_AVX3_AMX {
 void GemmQuantizedTier(const GemmRows& g, const GemmActivations& x,
                        std::byte* scratch);
 }
@@ -69,7 +91,10 @@ TensorType ActivationTypeFor(TensorType weights) {
 void GemmQuantized(const GemmRows& rows, const GemmActivations& x,
                    std::byte* scratch) {
 #if HWY_ARCH_X86
-  if (ActiveSimdTier() >= SimdTier::kAvx512Vnni) {
+  if (ActiveSimdTier() >= SimdTier::kAmx) {
+    return N_AVX3_AMX::GemmQuantizedTier(rows, x, scratch);
+  }
+  if (ActiveSimdTier() == SimdTier::kAvx512Vnni) {
     return N_AVX3_VNNI::GemmQuantizedTier(rows, x, scratch);
   }
 #endif

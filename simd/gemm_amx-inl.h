@@ -1,0 +1,349 @@
+// Panel x activations on AMX int8 tiles, exactly. Included without a guard in
+// the AMX pass, after gemm_tile-inl.h.
+// Tile product: C [16 tokens, 16 rows] += A [16 tokens, 64 k] * B [16 quads, 16
+// rows * 4]. A is loaded from the activations as they lie, B is 16 lines of a
+// panel as they lie, so that C's rows are tokens and its lanes weight rows:
+// the epilogue is that of the vector tiers.
+// Super-blocks. A quant times its sub-block's scale does not fit in 8 bits, so
+// it is written in two digits, each a panel of its own, and two tile products
+// accumulate a whole block exactly:
+//   Q4_K  q <= 15, sc = 16 a + b: q a <= 45, q b <= 225; S = 16 H + L
+//   Q5_K  q <= 31, sc =  8 a + b: q a <= 217, q b <= 217; S = 8 H + L
+//   Q6_K  p = sc (q - 32), |p| <= 4096, p = 128 h + l with -64 <= l < 64, |h|
+//         <= 32; S = 128 H + L
+// Blocks of 32 have a float product each: half-deep tiles, one per block.
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace ETALON_TIER {
+
+inline constexpr size_t kAmxTokens = 16;  // rows of a tile
+inline constexpr size_t kAmxPair = 2 * kAmxTokens;
+inline constexpr size_t kAmxTileBytes = 1024;
+
+// As asm: the compiler's own ldtilecfg intrinsic declares 8 of the 64 bytes as
+// read (g++ 12), and its tile loads do not say that they read memory.
+struct alignas(64) AmxConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+static_assert(sizeof(AmxConfig) == 64);
+#define ETALON_TILE_LOAD(tile, from, stride)                   \
+  asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), \
+               "r"(static_cast<ptrdiff_t>(stride)))
+#define ETALON_TILE_STORE(tile, to)                              \
+  asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), \
+               "r"(static_cast<ptrdiff_t>(kLineBytes))           \
+               : "memory")
+#define ETALON_TILE_ZERO(tile) asm volatile("tilezero %%tmm" #tile ::)
+// c += a (signed) * b (signed or unsigned): AT&T order is b, a, c.
+#define ETALON_TILE_DOT(c, a, b, is_signed)                        \
+  if constexpr (is_signed) {                                       \
+    asm volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::); \
+  } else {                                                         \
+    asm volatile("tdpbsud %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::); \
+  }
+
+// Tiles 0-3 accumulate, 4 and 5 are A, 6 and 7 are B.
+class AmxSession {
+ public:
+  explicit AmxSession(size_t k) {
+    AmxConfig config;
+    for (size_t t = 0; t < 8; ++t) {
+      config.row_bytes[t] = t == 4 || t == 5 ? static_cast<uint16_t>(k) : 64;
+      config.rows[t] = t >= 6 ? static_cast<uint8_t>(k / 4) : 16;
+    }
+    asm volatile("ldtilecfg %0" ::"m"(config));
+  }
+  ~AmxSession() { asm volatile("tilerelease" ::); }
+  AmxSession(const AmxSession&) = delete;
+  AmxSession& operator=(const AmxSession&) = delete;
+};
+
+template <class Block>
+struct AmxDigits {
+  static constexpr bool kSigned = false;
+  static constexpr int kShift = 0;
+};
+template <>
+struct AmxDigits<BlockQ4_K> {
+  static constexpr bool kSigned = false;
+  static constexpr int kShift = 4;
+};
+template <>
+struct AmxDigits<BlockQ5_K> {
+  static constexpr bool kSigned = false;
+  static constexpr int kShift = 3;
+};
+template <>
+struct AmxDigits<BlockQ6_K> {
+  static constexpr bool kSigned = true;
+  static constexpr int kShift = 7;
+};
+inline constexpr size_t kAmxDigitBytes = 2 * kChunk / 4 * kLineBytes;
+
+// Panel to digits: H at 0, L after it, 64 lines each.
+template <class Block>
+HWY_INLINE void SplitDigits(const std::byte* panel, std::byte* digits) {
+  using F = PanelFormat<Block>;
+  constexpr size_t kSubQuads = F::kSub / 4;
+  for (size_t s = 0; s < F::kScales; ++s) {
+    const __m512i sc = LoadLine(panel + (F::kScaleLine + s) * kLineBytes).raw;
+    const __m512i low16 = _mm512_set1_epi32(0xffff);
+    const __m512i both =
+        _mm512_or_si512(_mm512_and_si512(sc, low16), _mm512_slli_epi32(sc, 16));
+    if constexpr (!AmxDigits<Block>::kSigned) {
+      constexpr int kShift = AmxDigits<Block>::kShift;
+      const __m512i a = _mm512_srli_epi16(both, kShift);
+      const __m512i b =
+          _mm512_and_si512(both, _mm512_set1_epi16((1 << kShift) - 1));
+#pragma GCC unroll 8
+      for (size_t i = 0; i < kSubQuads; ++i) {
+        const size_t at = (s * kSubQuads + i) * kLineBytes;
+        const __m512i q = LoadLine(panel + at).raw;
+        // Two bytes at once: neither product reaches 256.
+        _mm512_store_si512(digits + at, _mm512_mullo_epi16(q, a));
+        _mm512_store_si512(digits + kAmxDigitBytes / 2 + at,
+                           _mm512_mullo_epi16(q, b));
+      }
+    } else {
+      const __m512i low8 = _mm512_set1_epi16(0xff);
+      // (q - 32) sc + 64, the rounding term of the high digit folded in.
+      const __m512i bias =
+          _mm512_sub_epi16(_mm512_set1_epi16(64), _mm512_slli_epi16(both, 5));
+      const __m512i low7 = _mm512_set1_epi16(0x7f);
+      const __m512i half = _mm512_set1_epi8(64);
+      constexpr __mmask64 kOdd = 0xaaaaaaaaaaaaaaaaull;
+#pragma GCC unroll 4
+      for (size_t i = 0; i < kSubQuads; ++i) {
+        const size_t at = (s * kSubQuads + i) * kLineBytes;
+        const __m512i q = LoadLine(panel + at).raw;
+        const __m512i even = _mm512_add_epi16(
+            _mm512_mullo_epi16(_mm512_and_si512(q, low8), both), bias);
+        const __m512i odd = _mm512_add_epi16(
+            _mm512_mullo_epi16(_mm512_srli_epi16(q, 8), both), bias);
+        const __m512i h = _mm512_mask_blend_epi8(
+            kOdd, _mm512_srai_epi16(even, 7),
+            _mm512_slli_epi16(_mm512_srai_epi16(odd, 7), 8));
+        const __m512i l = _mm512_mask_blend_epi8(
+            kOdd, _mm512_and_si512(even, low7),
+            _mm512_slli_epi16(_mm512_and_si512(odd, low7), 8));
+        _mm512_store_si512(digits + at, h);
+        _mm512_store_si512(digits + kAmxDigitBytes / 2 + at,
+                           _mm512_sub_epi8(l, half));
+      }
+    }
+  }
+}
+
+// What the epilogue of a super-block panel needs in registers.
+template <class Block>
+struct AmxEpilogue {
+  using F = PanelFormat<Block>;
+  VecF d, dm;
+  VecI32 pairs[F::kHasMin ? F::kPairs : 1];
+
+  explicit AmxEpilogue(const std::byte* panel) {
+    d = LoadLineF(panel + F::kDLine * kLineBytes);
+    if constexpr (F::kHasMin) {
+      dm = LoadLineF(panel + F::kMLine * kLineBytes);
+#pragma GCC unroll 4
+      for (size_t p = 0; p < F::kPairs; ++p) {
+        pairs[p] = LoadLine(panel + (F::kPairLine + p) * kLineBytes);
+      }
+    }
+  }
+
+  // kRows tokens: tiles c (H, then L kAmxTileBytes further) into acc.
+  template <size_t kRows>
+  HWY_INLINE void Rows(const std::byte* c, const float* dx,
+                       const int32_t* words, float* acc) const {
+#pragma GCC unroll 16
+    for (size_t t = 0; t < kRows; ++t) {
+      const VecI32 h = LoadLine(c + t * kLineBytes);
+      const VecI32 l = LoadLine(c + kAmxTileBytes + t * kLineBytes);
+      const VecI32 s = hn::Add(hn::ShiftLeft<AmxDigits<Block>::kShift>(h), l);
+      VecI32 m = hn::Zero(TileI32());
+      if constexpr (F::kHasMin) {
+#pragma GCC unroll 4
+        for (size_t p = 0; p < F::kPairs; ++p) {
+          m = DotPairs(m, pairs[p], BroadcastWord(words + 4 * t + p));
+        }
+      }
+      float* at = acc + t * kPanelRows;
+      hn::StoreU(AddBlock<F>(hn::LoadU(TileF(), at), d, dm,
+                             hn::Set(TileF(), dx[t]), s, m),
+                 TileF(), at);
+    }
+  }
+};
+
+// Super-block panel against tokens begin .. end - 1, two tiles of 16 at a time.
+// While the tiles of one pair are multiplied, the epilogue of the pair before
+// runs on the vector ports.
+template <class Block>
+HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
+                                const GemmActivations& x, size_t chunk,
+                                size_t begin, size_t end, float* acc,
+                                std::byte* tiles) {
+  using F = PanelFormat<Block>;
+  constexpr bool kSigned = AmxDigits<Block>::kSigned;
+  const AmxEpilogue<Block> epilogue(panel);
+  const std::byte* low = digits + kAmxDigitBytes / 2;
+  size_t done = begin;  // epilogues before this token are complete
+  size_t buffer = 0;
+  constexpr size_t kStep = kAmxPair / 4;
+  const auto finish = [&](size_t token, size_t part) HWY_ATTR {
+    const std::byte* c = tiles + (buffer ^ 1) * 4 * kAmxTileBytes +
+                         part / 2 * 2 * kAmxTileBytes +
+                         part % 2 * kStep * kLineBytes;
+    const size_t t = token + part * kStep;
+    epilogue.template Rows<kStep>(c, x.DAt(chunk, t),
+                                  F::kHasMin ? x.PairsAt(chunk, t) : nullptr,
+                                  acc + (t - begin) * kPanelRows);
+  };
+  for (size_t t = begin; t < end; t += kAmxPair) {
+    const int8_t* a = x.QsAt(chunk, t);
+    std::byte* c = tiles + buffer * 4 * kAmxTileBytes;
+    ETALON_TILE_ZERO(0);
+    ETALON_TILE_ZERO(1);
+    ETALON_TILE_ZERO(2);
+    ETALON_TILE_ZERO(3);
+#pragma GCC unroll 4
+    for (size_t k = 0; k < 4; ++k) {
+      ETALON_TILE_LOAD(6, digits + k * kAmxTileBytes, kLineBytes);
+      ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
+      ETALON_TILE_DOT(0, 4, 6, kSigned);
+      ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
+      ETALON_TILE_DOT(1, 4, 7, kSigned);
+      ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
+      ETALON_TILE_DOT(2, 5, 6, kSigned);
+      ETALON_TILE_DOT(3, 5, 7, kSigned);
+      if (t != begin) finish(done, k);
+    }
+    if (t != begin) done += kAmxPair;
+    ETALON_TILE_STORE(0, c);
+    ETALON_TILE_STORE(1, c + kAmxTileBytes);
+    ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
+    ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
+    buffer ^= 1;
+  }
+  for (size_t k = 0; k < 4; ++k) finish(done, k);
+}
+
+// Up to eight blocks of 32, quants made signed by SignPanels.
+template <class Block>
+HWY_INLINE void SignPanels(size_t n_blocks, std::byte* panels) {
+  using F = PanelFormat<Block>;
+  if constexpr (F::kOffset != 0) {
+    const __m512i offset = _mm512_set1_epi8(static_cast<char>(F::kOffset));
+    for (size_t b = 0; b < n_blocks; ++b) {
+#pragma GCC unroll 8
+      for (size_t i = 0; i < F::kQuads; ++i) {
+        std::byte* at = panels + b * F::kBytes + i * kLineBytes;
+        _mm512_storeu_si512(at, _mm512_sub_epi8(LoadLine(at).raw, offset));
+      }
+    }
+  }
+}
+
+template <class Block>
+HWY_NOINLINE void AmxSmallBlocks(const std::byte* panels,
+                                 const GemmActivations& x, size_t chunk,
+                                 size_t begin, size_t end, size_t n_blocks,
+                                 float* acc, std::byte* tiles) {
+  using F = PanelFormat<Block>;
+  for (size_t t = begin; t < end; t += kAmxTokens) {
+    const int8_t* a = x.QsAt(chunk, t);
+    for (size_t b = 0; b < n_blocks; b += 4) {
+      const size_t n = std::min<size_t>(4, n_blocks - b);
+      const std::byte* w = panels + b * F::kBytes;
+      const auto block = [&](size_t i) { return w + i * F::kBytes; };
+      const int8_t* xs = a + b * F::kBlock;
+      ETALON_TILE_ZERO(0);
+      ETALON_TILE_LOAD(4, xs, kChunk);
+      ETALON_TILE_LOAD(6, block(0), kLineBytes);
+      ETALON_TILE_DOT(0, 4, 6, true);
+      if (n > 1) {
+        ETALON_TILE_ZERO(1);
+        ETALON_TILE_LOAD(5, xs + 32, kChunk);
+        ETALON_TILE_LOAD(7, block(1), kLineBytes);
+        ETALON_TILE_DOT(1, 5, 7, true);
+      }
+      if (n > 2) {
+        ETALON_TILE_ZERO(2);
+        ETALON_TILE_LOAD(4, xs + 64, kChunk);
+        ETALON_TILE_LOAD(6, block(2), kLineBytes);
+        ETALON_TILE_DOT(2, 4, 6, true);
+      }
+      if (n > 3) {
+        ETALON_TILE_ZERO(3);
+        ETALON_TILE_LOAD(5, xs + 96, kChunk);
+        ETALON_TILE_LOAD(7, block(3), kLineBytes);
+        ETALON_TILE_DOT(3, 5, 7, true);
+      }
+      std::byte* c = tiles + b * kAmxTileBytes;
+      ETALON_TILE_STORE(0, c);
+      ETALON_TILE_STORE(1, c + kAmxTileBytes);
+      ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
+      ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
+    }
+    VecF sums[kAmxTokens];
+    float* at = acc + (t - begin) * kPanelRows;
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kAmxTokens; ++i) {
+      sums[i] = hn::LoadU(TileF(), at + i * kPanelRows);
+    }
+    const float* dx = x.DAt(chunk, t);
+    const int32_t* sum_x = x.SumsAt(chunk, t);
+    for (size_t b = 0; b < n_blocks; ++b) {
+      const std::byte* w = panels + b * F::kBytes;
+      const VecF d = LoadLineF(w + F::kDLine * kLineBytes);
+      VecF dm = d;
+      if constexpr (F::kHasMin) {
+        dm = LoadLineF(w + F::kMLine * kLineBytes);
+      }
+      const std::byte* c = tiles + b * kAmxTileBytes;
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kAmxTokens; ++i) {
+        sums[i] = AddBlock<F>(sums[i], d, dm, hn::Set(TileF(), dx[8 * i + b]),
+                              LoadLine(c + i * kLineBytes),
+                              BroadcastWord(sum_x + 8 * i + b));
+      }
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kAmxTokens; ++i) {
+      hn::StoreU(sums[i], TileF(), at + i * kPanelRows);
+    }
+  }
+}
+
+// Fewer tokens than this leave most of a tile empty.
+inline constexpr size_t kAmxMinTokens = 9;
+// Digits of one panel and two sets of four result tiles.
+inline constexpr size_t kAmxScratchBytes = kAmxDigitBytes + 8 * kAmxTileBytes;
+static_assert(kAmxScratchBytes <= kTierScratchBytes);
+
+template <class Block>
+HWY_INLINE void AmxMultiplyChunk(std::byte* panel, const GemmActivations& x,
+                                 size_t chunk, size_t begin, size_t end,
+                                 size_t n_blocks, float* acc,
+                                 std::byte* scratch) {
+  std::byte* tiles = scratch + kAmxDigitBytes;
+  if constexpr (PanelFormat<Block>::kSuper) {
+    SplitDigits<Block>(panel, scratch);
+    asm volatile("" ::: "memory");  // tile loads do not say what they read
+    AmxSuperBlock<Block>(panel, scratch, x, chunk, begin, end, acc, tiles);
+  } else {
+    SignPanels<Block>(n_blocks, panel);
+    asm volatile("" ::: "memory");
+    AmxSmallBlocks<Block>(panel, x, chunk, begin, end, n_blocks, acc, tiles);
+  }
+}
+
+}  // namespace ETALON_TIER
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
