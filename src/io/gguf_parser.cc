@@ -138,7 +138,8 @@ Status GgufParser::Header() {
   if (!cursor_.Read(n_kv_)) return BadInput(Truncated("n_kv", 16, size));
 
   const auto check_count = [&](const char* field, uint64_t pos, uint64_t count,
-                               uint64_t min_bytes) -> Status {
+                               uint64_t min_bytes,
+                               uint64_t record_bytes) -> Status {
     const uint64_t fit = cursor_.remaining() / min_bytes;
     if (count > fit) {
       return BadInput(fmt::format(
@@ -146,15 +147,22 @@ Status GgufParser::Header() {
           "for {}",
           field, pos, count, min_bytes, fit));
     }
-    if (count > kMaxEntries) {
-      return BadInput(fmt::format("{} @{} > limit: {}, at most {}", field, pos,
-                                  count, kMaxEntries));
+    if (!Charge(count, record_bytes)) {
+      return BadInput(fmt::format(
+          "{} @{} > limit: {} entries, the tables may take {} MiB in memory",
+          field, pos, count, kMaxTableBytes >> 20));
     }
     return {};
   };
-  ETALON_RETURN_IF_ERROR(
-      check_count("n_tensors", 8, n_tensors_, kMinTensorInfoBytes));
-  return check_count("n_kv", 16, n_kv_, kMinKvBytes);
+  ETALON_RETURN_IF_ERROR(check_count("n_tensors", 8, n_tensors_,
+                                     kMinTensorInfoBytes, sizeof(GgufTensor)));
+  return check_count("n_kv", 16, n_kv_, kMinKvBytes, sizeof(GgufKv));
+}
+
+bool GgufParser::Charge(uint64_t count, uint64_t bytes) {
+  if (count > (kMaxTableBytes - table_bytes_) / bytes) return false;
+  table_bytes_ += count * bytes;
+  return true;
 }
 
 Status GgufParser::Kv(uint64_t i) {
@@ -305,6 +313,12 @@ Status GgufParser::KvArray(uint64_t i, GgufArray& array) {
         cursor_.remaining()));
   }
   if (strings) {
+    if (!Charge(array.count, sizeof(std::string_view))) {
+      return BadInput(fmt::format(
+          "kv[{}] array count {} @{} > limit: the tables may take {} MiB in "
+          "memory",
+          i, array.count, count_pos, kMaxTableBytes >> 20));
+    }
     array.strings.reserve(array.count);
     for (uint64_t k = 0; k < array.count; ++k) {
       const uint64_t pos = cursor_.pos();

@@ -18,8 +18,10 @@ inline constexpr uint64_t kMaxKeyBytes = 65535;
 inline constexpr uint64_t kMaxStringBytes = uint64_t{16} << 20;
 inline constexpr uint64_t kMaxTensorNameBytes = 64;
 inline constexpr uint32_t kMaxAlignment = 65536;
-// Far above any model; keeps the tables of a hostile file under 128 MiB.
-inline constexpr uint64_t kMaxEntries = uint64_t{1} << 20;
+// What a file may make us allocate: the tables of keys and tensors and the
+// views of strings in arrays. Far above any model (a vocabulary of 300,000
+// tokens and as many merges takes 9 MiB), and with the indexes below 64 MiB.
+inline constexpr uint64_t kMaxTableBytes = uint64_t{48} << 20;
 
 class GgufParser {
  public:
@@ -45,11 +47,14 @@ class GgufParser {
   Status TensorExtent(uint64_t i, GgufTensor& tensor, uint64_t type_pos);
   Status PlaceTensors();
   Status NoTensorAfterTheLast() const;
+  // False when `count` more records of `bytes` each would pass kMaxTableBytes.
+  bool Charge(uint64_t count, uint64_t bytes);
 
   Cursor cursor_;
   GgufFile file_;
   uint64_t n_tensors_ = 0;
   uint64_t n_kv_ = 0;
+  uint64_t table_bytes_ = 0;
 };
 
 }  // namespace etalon::io

@@ -14,6 +14,11 @@
 namespace etalon::io {
 namespace {
 
+// Both tables together stay within kMaxTableBytes.
+constexpr uint64_t kMaxEntries = uint64_t{1} << 18;
+static_assert(kMaxEntries * (sizeof(GgufKv) + sizeof(GgufTensor)) <=
+              kMaxTableBytes);
+
 void Append(std::vector<std::byte>& out, std::span<const std::byte> raw) {
   if (raw.empty()) return;
   const size_t at = out.size();

@@ -86,10 +86,17 @@ TEST(GgufHeader, CountsAreCheckedAgainstTheFile) {
   }
 }
 
-TEST(GgufHeader, CountsHaveAnUpperLimit) {
+// Tables that fit the file and would still cost several times its size.
+TEST(GgufHeader, TablesHaveAnUpperLimit) {
   Bytes b;
-  b.Header(0, (uint64_t{1} << 20) + 1).Zeros(14 << 20).Zeros(100);
-  EXPECT_THAT(Refusal(b), HasSubstr("n_kv @16 > limit: 1048577"));
+  b.Header(0, uint64_t{1} << 20).Zeros(15 << 20);
+  EXPECT_THAT(Refusal(b), HasSubstr("n_kv @16 > limit: 1048576"));
+  Bytes tensors;
+  tensors.Header(uint64_t{1} << 20, 0).Zeros(34 << 20);
+  EXPECT_THAT(Refusal(tensors), HasSubstr("n_tensors @8 > limit: 1048576"));
+  Bytes strings;
+  strings.Header(0, 1).Str("a").U32(9).U32(8).U64(4000000).Zeros(32000000);
+  EXPECT_THAT(Refusal(strings), HasSubstr("kv[0] array count 4000000 @"));
 }
 
 TEST(GgufHeader, CountsThatDisagreeWithTheTables) {
