@@ -119,7 +119,9 @@ TEST(RopeFrequencies, YarnBlendsAlongTheRamp) {
     const double mix = 1.0 - std::min(1.0, std::max(0.0, ramp));
     const double want = original / 40.0 * (1.0 - mix) + original * mix;
     EXPECT_NEAR(f->freq[i], want, 4e-7 * want) << "pair " << i;
-    if (i <= 10) EXPECT_EQ(f->freq[i], static_cast<float>(original));
+    if (i <= 10) {
+      EXPECT_EQ(f->freq[i], static_cast<float>(original));
+    }
   }
 }
 
