@@ -45,6 +45,8 @@ struct RopeParams {
 };
 
 // All that a row of the tables is made of.
+inline constexpr size_t kMaxRopePositions = size_t{1} << 24;
+
 struct RopeFrequencies {
   std::vector<float> freq;  // [rotary_dim / 2]
   float scale = 1.0f;       // on cos and sin: attention factor, YaRN's mscale

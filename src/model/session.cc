@@ -35,10 +35,13 @@ size_t Max(const std::vector<size_t>& v) {
 Expected<std::unique_ptr<Session>> Session::Create(
     const Model& model, const SessionOptions& options) {
   ETALON_ENSURE(options.n_ctx > 0, "context size: 0, need at least 1");
-  ETALON_ENSURE(options.n_batch > 0, "batch size: 0, need at least 1");
   ETALON_ASSIGN_OR_RETURN(
       KvCache cache, KvCache::Create(model.hyperparameters(), options.n_ctx,
                                      options.k_type, options.v_type));
+  ETALON_ENSURE(options.n_ctx <= kMaxRopePositions,
+                fmt::format("context size: {} is over the limit of {}",
+                            options.n_ctx, kMaxRopePositions));
+  ETALON_ENSURE(options.n_batch > 0, "batch size: 0, need at least 1");
   std::unique_ptr<Session> s(new Session(model, options, std::move(cache)));
   s->options_.n_batch = std::min(options.n_batch, options.n_ctx);
   ETALON_RETURN_IF_ERROR(s->Prepare());

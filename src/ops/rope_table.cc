@@ -38,16 +38,17 @@
 namespace etalon {
 namespace {
 
-// Frequencies are at most 1 in every known model; larger ones are accepted up
-// to here, so that a position below 2^32 keeps its angle below kMaxAngle.
-constexpr float kMaxFrequency = 256.0f;
-constexpr size_t kMaxPositions = size_t{1} << 32;
+// Frequencies are at most 1 in every known model, but a file's factors may make
+// them large; accepted up to here, so that every position keeps its angle
+// below kMaxAngle = 2^40.
+constexpr float kMaxFrequency = 65536.0f;
+constexpr size_t kMaxPositions = kMaxRopePositions;
 constexpr size_t kMaxRotaryDim = size_t{1} << 20;
 
 Status CheckPositive(float value, const char* name) {
   ETALON_ENSURE(
       std::isfinite(value) && value > 0.0f,
-      fmt::format("rope: {} = {}, must be finite and not 0", name, value));
+      fmt::format("rope: {} = {}, must be finite and positive", name, value));
   return {};
 }
 
