@@ -67,7 +67,8 @@ int ParseAndRun(int argc, const char* const* argv) {
   });
 
   std::vector<std::pair<CLI::App*, Action>> commands;
-  for (auto add : {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo}) {
+  for (auto add :
+       {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo, AddQuantize}) {
     Action action = add(app);
     commands.emplace_back(app.get_subcommands({}).back(), std::move(action));
   }
