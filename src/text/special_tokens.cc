@@ -30,8 +30,9 @@ SpecialTokens::SpecialTokens(const std::vector<std::string>& texts,
   for (Entry& entry : entries_) {
     entry.strip_right = std::ranges::binary_search(strip_right, entry.id);
   }
-  std::ranges::stable_sort(entries_, [](const Entry& a, const Entry& b) {
-    return a.text.size() > b.text.size();
+  std::ranges::sort(entries_, [](const Entry& a, const Entry& b) {
+    return a.text.size() != b.text.size() ? a.text.size() > b.text.size()
+                                          : a.id < b.id;
   });
   index_.Reserve(entries_.size());
   for (size_t i = 0; i < entries_.size(); ++i) {
