@@ -111,7 +111,7 @@ inline void AttentionBound(const AttentionRow& x, AttentionChains chains,
 }
 
 // The order of etalon/attention.h, one scalar operation after the other.
-inline float Fold(std::vector<float> lane) {
+inline float Fold(float* lane) {
   for (size_t h = 8; h >= 1; h /= 2) {
     for (size_t j = 0; j < h; ++j) lane[j] += lane[j + h];
   }
@@ -129,10 +129,11 @@ inline void AttentionInStrictOrder(const AttentionRow& x, float* out) {
   std::vector<float> o(dim);
   for (size_t begin = 0; begin < x.n; begin += 256) {
     const size_t n = std::min<size_t>(256, x.n - begin);
-    std::vector<float> s(n), lanes(16, 0.0f), part(dim, 0.0f);
+    std::vector<float> s(n), part(dim, 0.0f);
+    float lanes[16] = {};
     float m2 = -inf;
     for (size_t p = 0; p < n; ++p) {
-      std::vector<float> lane(16, 0.0f);
+      float lane[16] = {};
       const float* k = x.k + (begin + p) * dim;
       for (size_t d = 0; d < (dim + 15) / 16 * 16; ++d) {
         lane[d % 16] = std::fma(d < dim ? x.q[d] : 0.0f, d < dim ? k[d] : 0.0f,

@@ -79,6 +79,29 @@ TEST(Attention, PrefillFollowsTheStrictOrderOnEveryTier) {
   }
 }
 
+// The judge can say no: a scale that is off by 0.1 %, a position left out.
+TEST(Attention, TheBoundRejectsWrongAnswers) {
+  for (const size_t kv_len : {2, 17, 257, 1025}) {
+    AttentionShape shape;
+    shape.kv_len = kv_len;
+    shape.head_dim = 64;
+    const AttentionProblem problem(shape, 41);
+    const test::AttentionRow right = problem.Row(0, 0);
+    std::vector<double> value(64), bound(64);
+    test::AttentionBound(right, test::StrictChains(64, kv_len), value.data(),
+                         bound.data());
+    test::AttentionRow wrong_scale = right, short_cache = right;
+    wrong_scale.scale *= 1.001f;
+    --short_cache.n;
+    for (const test::AttentionRow& wrong : {wrong_scale, short_cache}) {
+      std::vector<float> out(64);
+      test::AttentionInStrictOrder(wrong, out.data());
+      EXPECT_FALSE(
+          test::WithinBound(out, value, bound, {"wrong", shape.Text(), ""}));
+    }
+  }
+}
+
 enum class Scores { kLarge, kOneHot, kRising, kFalling, kEqual, kCancelV };
 
 TEST(Attention, StaysWithinTheBoundOnHardFamilies) {
