@@ -7,8 +7,9 @@
 //         Q8_K: the 16 int16 sums of 16, two to a word, ascending
 //   pairs [n_chunks, stride_rows, 4]              Q8_K: int16 sums of 32, words
 //         (0, 2), (1, 3), (4, 6), (5, 7), low half first
-// The order of `pairs` is that in which 6-bit mins fall out of their bytes.
-// Where cols is not a multiple of 256 the last chunk is only partly filled.
+// block is 256 (Q8_K) or 32 (Q8_0). The order of `pairs` is that in which 6-bit
+// mins fall out of their bytes. Where cols is not a multiple of 256 the last
+// chunk is only partly filled.
 #ifndef ETALON_SIMD_GEMM_ACTIVATIONS_H_
 #define ETALON_SIMD_GEMM_ACTIVATIONS_H_
 
@@ -33,7 +34,7 @@ struct GemmActivations {
   int32_t* pairs = nullptr;
 
   size_t n_chunks() const { return (cols + kChunk - 1) / kChunk; }
-  size_t blocks_per_chunk() const { return kChunk / block; }
+  size_t blocks_per_chunk() const { return block == kChunk ? 1 : 8; }
 
   const int8_t* QsAt(size_t chunk, size_t row) const {
     return qs + (chunk * stride_rows + row) * kChunk;

@@ -193,21 +193,28 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
   constexpr bool kSigned = AmxDigits<Block>::kSigned;
   const AmxEpilogue<Block> epilogue(panel);
   const std::byte* low = digits + kAmxDigitBytes / 2;
-  size_t done = begin;  // epilogues before this token are complete
-  size_t buffer = 0;
   constexpr size_t kStep = kAmxPair / 4;
-  const auto finish = [&](size_t token, size_t part) HWY_ATTR {
-    const std::byte* c = tiles + (buffer ^ 1) * 4 * kAmxTileBytes +
-                         part / 2 * 2 * kAmxTileBytes +
-                         part % 2 * kStep * kLineBytes;
-    const size_t t = token + part * kStep;
-    epilogue.template Rows<kStep>(c, x.DAt(chunk, t),
-                                  F::kHasMin ? x.PairsAt(chunk, t) : nullptr,
-                                  acc + (t - begin) * kPanelRows);
+  const size_t words_per_row = F::kHasMin ? 4 : 0;
+  // The pair before: where its operands are. Starts one pair early and is not
+  // used there.
+  const float* dx = x.DAt(chunk, begin);
+  const int32_t* words = F::kHasMin ? x.PairsAt(chunk, begin) : nullptr;
+  const int8_t* a = x.QsAt(chunk, begin);
+  std::byte* c = tiles;
+  std::byte* other = tiles + 4 * kAmxTileBytes;
+  const auto finish = [&](size_t part) HWY_ATTR {
+    const std::byte* from =
+        other + part / 2 * 2 * kAmxTileBytes + part % 2 * kStep * kLineBytes;
+    epilogue.template Rows<kStep>(from, dx + part * kStep,
+                                  words + part * kStep * words_per_row,
+                                  acc + part * kStep * kPanelRows);
+  };
+  const auto advance = [&]() HWY_ATTR {
+    dx += kAmxPair;
+    words += kAmxPair * words_per_row;
+    acc += kAmxPair * kPanelRows;
   };
   for (size_t t = begin; t < end; t += kAmxPair) {
-    const int8_t* a = x.QsAt(chunk, t);
-    std::byte* c = tiles + buffer * 4 * kAmxTileBytes;
     ETALON_TILE_ZERO(0);
     ETALON_TILE_ZERO(1);
     ETALON_TILE_ZERO(2);
@@ -222,16 +229,17 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
       ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
       ETALON_TILE_DOT(2, 5, 6, kSigned);
       ETALON_TILE_DOT(3, 5, 7, kSigned);
-      if (t != begin) finish(done, k);
+      if (t != begin) finish(k);
     }
-    if (t != begin) done += kAmxPair;
+    if (t != begin) advance();
     ETALON_TILE_STORE(0, c);
     ETALON_TILE_STORE(1, c + kAmxTileBytes);
     ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
     ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
-    buffer ^= 1;
+    std::swap(c, other);
+    a += kAmxPair * kChunk;
   }
-  for (size_t k = 0; k < 4; ++k) finish(done, k);
+  for (size_t k = 0; k < 4; ++k) finish(k);
 }
 
 // Up to eight blocks of 32, quants made signed by SignPanels.

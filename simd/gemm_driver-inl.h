@@ -42,6 +42,18 @@ HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
   }
 }
 
+template <class Block>
+HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
+  constexpr size_t kBytes = kChunk / PanelFormat<Block>::kBlock * sizeof(Block);
+  const size_t ahead = block * sizeof(Block) + kPrefetchAhead;
+  for (size_t lane = 0; lane < kPanelRows; ++lane) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kBytes; i += 64) {
+      hwy::Prefetch(rows[lane] + ahead + i);
+    }
+  }
+}
+
 // Accumulators of a token tile, rounded up to what the widest tier writes.
 inline constexpr size_t kAccPadding = 32;
 
@@ -70,13 +82,7 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
     for (size_t v = 0; v < kV; ++v) {
-      const size_t ahead = b * sizeof(Block) + kPrefetchAhead;
-      for (size_t lane = 0; lane < kPanelRows; ++lane) {
-#pragma GCC unroll 8
-        for (size_t i = 0; i < kBlocks * sizeof(Block); i += 64) {
-          hwy::Prefetch(rows[v][lane] + ahead + i);
-        }
-      }
+      PrefetchChunk<Block>(rows[v], b);
       UnpackPanels<Block>(rows[v], b, n, panels[v]);
     }
 #if ETALON_TIER_AMX
@@ -95,6 +101,31 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
   for (size_t v = 0; v < kV; ++v) {
     StoreRows(g, map, c + v, acc[v], token_begin, token_end);
   }
+}
+
+// Rows c of every run, one token.
+template <class Block>
+HWY_INLINE void GemvColumn(const GemmRows& g, const GemmActivations& x,
+                           const RowMap& map, size_t c) {
+  using F = PanelFormat<Block>;
+  constexpr size_t kBlocks = kChunk / F::kBlock;
+  const std::byte* rows[kPanelRows];
+  for (size_t lane = 0; lane < kPanelRows; ++lane) {
+    rows[lane] = g.weights.row(map.Row(c, lane));
+  }
+  VecF acc[kPanelRows / kTileLanes];
+  for (VecF& a : acc) a = hn::Zero(TileF());
+  const size_t n_blocks = x.cols / F::kBlock;
+  for (size_t b = 0; b < n_blocks; b += kBlocks) {
+    const size_t n = std::min(kBlocks, n_blocks - b);
+    PrefetchChunk<Block>(rows, b);
+    GemvChunk<Block>(rows, b, n, x, b / kBlocks, acc);
+  }
+  HWY_ALIGN float sums[kPanelRows];
+  for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
+    hn::Store(acc[v], TileF(), sums + v * kTileLanes);
+  }
+  StoreRows(g, map, c, sums, 0, 1);
 }
 
 template <class Block>
@@ -116,6 +147,9 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
       for (; c + kGroups <= map.run; c += kGroups) {
         PanelColumns<Block, kGroups>(g, x, map, c, t, t_end, scratch);
       }
+    }
+    for (; c < map.run && t_end - t == 1 && x.rows == 1; ++c) {
+      GemvColumn<Block>(g, x, map, c);
     }
     for (; c < map.run; ++c) {
       PanelColumns<Block, 1>(g, x, map, c, t, t_end, scratch);

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "hwy/cache_control.h"
 #include "quant/block_formats.h"
@@ -27,6 +28,8 @@
 // Then
 #include "simd/gemm_tile-inl.h"
 // Then
+#include "simd/gemv-inl.h"
+// Then
 #include "simd/gemm_driver-inl.h"
 
 // The VNNI tier: once more in the AVX-512 pass, with a wider target string.
@@ -44,6 +47,8 @@
 // Then
 #include "simd/gemm_tile-inl.h"
 // Then
+#include "simd/gemv-inl.h"
+// Then
 #include "simd/gemm_driver-inl.h"
 
 // The AMX tier: its tile instructions are asm, so VNNI's string suffices.
@@ -56,6 +61,8 @@
 #include "simd/gemm_tile-inl.h"
 // Then
 #include "simd/gemm_amx-inl.h"
+// Then
+#include "simd/gemv-inl.h"
 // Then
 #include "simd/gemm_driver-inl.h"
 #endif

@@ -23,23 +23,27 @@ HWY_INLINE VecU32 Bytes(uint32_t pattern) {
 HWY_INLINE VecU32 Low4(VecU32 w) { return hn::And(w, Bytes(0x0f0f0f0f)); }
 HWY_INLINE VecU32 High4(VecU32 w) { return Low4(hn::ShiftRight<4>(w)); }
 
-// The lanes of a panel that one vector covers.
-class PanelLanes {
+// Unpacking hands what it finds to a sink: Quad(line, u8 quants), Scale(i,
+// int32), Pair(i, int16 pair), D and M. kScalesFirst says whether the sink
+// wants scales before the quants or after.
+// This sink writes the lanes of a panel that one vector covers.
+template <class F>
+class PanelSink {
  public:
-  PanelLanes(std::byte* panel, size_t lane) : at_(panel + 4 * lane) {}
+  static constexpr bool kScalesFirst = false;
+  PanelSink(std::byte* panel, size_t lane) : at_(panel + 4 * lane) {}
+  HWY_INLINE void Quad(size_t line, VecU32 v) const { Set(line, v); }
+  HWY_INLINE void Scale(size_t i, VecU32 v) const { Set(F::kScaleLine + i, v); }
+  HWY_INLINE void Pair(size_t i, VecU32 v) const { Set(F::kPairLine + i, v); }
+  HWY_INLINE void D(VecF v) const { Set(F::kDLine, Bits(v)); }
+  HWY_INLINE void M(VecF v) const { Set(F::kMLine, Bits(v)); }
+
+ private:
+  static HWY_INLINE VecU32 Bits(VecF v) { return hn::BitCast(TileU32(), v); }
   HWY_INLINE void Set(size_t line, VecU32 v) const {
     hn::StoreU(v, TileU32(),
                reinterpret_cast<uint32_t*>(at_ + line * kLineBytes));
   }
-  HWY_INLINE void Set(size_t line, VecF v) const {
-    Set(line, hn::BitCast(TileU32(), v));
-  }
-  HWY_INLINE VecU32 Get(size_t line) const {
-    return hn::LoadU(
-        TileU32(), reinterpret_cast<const uint32_t*>(at_ + line * kLineBytes));
-  }
-
- private:
   std::byte* at_;
 };
 
@@ -137,9 +141,9 @@ HWY_INLINE VecU32 SpreadFifthBits(VecU32 v) {
   return hn::ShiftLeft<4>(hn::And(spread, Bytes(0x01010101)));
 }
 
-template <bool fifth>
+template <bool fifth, class Sink>
 HWY_INLINE void UnpackNibbles(const std::byte* const* rows, size_t at,
-                              [[maybe_unused]] VecU32 qh, PanelLanes out) {
+                              [[maybe_unused]] VecU32 qh, Sink& out) {
   VecU32 w[4];
   LoadQuads(rows, at, w);
 #pragma GCC unroll 4
@@ -150,56 +154,60 @@ HWY_INLINE void UnpackNibbles(const std::byte* const* rows, size_t at,
       hi = hn::Or(hi, SpreadFifthBits(hn::ShiftRight<16>(qh)));
       qh = hn::ShiftRight<4>(qh);
     }
-    out.Set(i, lo);
-    out.Set(i + 4, hi);
+    out.Quad(i, lo);
+    out.Quad(i + 4, hi);
   }
 }
 
 // Blocks of 32. `first` is the word at the start of the block: d, then m where
 // the type has one.
+template <class Sink>
 HWY_INLINE void Unpack(const BlockQ4_0*, const std::byte* const* rows,
-                       size_t at, VecU32 first, PanelLanes out) {
+                       size_t at, VecU32 first, Sink& out) {
   UnpackNibbles<false>(rows, at + offsetof(BlockQ4_0, qs), first, out);
-  out.Set(PanelFormat<BlockQ4_0>::kDLine, WidenF16(first));
+  out.D(WidenF16(first));
 }
+template <class Sink>
 HWY_INLINE void Unpack(const BlockQ4_1*, const std::byte* const* rows,
-                       size_t at, VecU32 first, PanelLanes out) {
+                       size_t at, VecU32 first, Sink& out) {
   UnpackNibbles<false>(rows, at + offsetof(BlockQ4_1, qs), first, out);
-  out.Set(PanelFormat<BlockQ4_1>::kDLine, WidenF16(first));
-  out.Set(PanelFormat<BlockQ4_1>::kMLine, WidenHighF16(first));
+  out.D(WidenF16(first));
+  out.M(WidenHighF16(first));
 }
+template <class Sink>
 HWY_INLINE void Unpack(const BlockQ5_0*, const std::byte* const* rows,
-                       size_t at, VecU32 first, PanelLanes out) {
+                       size_t at, VecU32 first, Sink& out) {
   const VecU32 qh = LoadOneWord(rows, at + offsetof(BlockQ5_0, qh));
   UnpackNibbles<true>(rows, at + offsetof(BlockQ5_0, qs), qh, out);
-  out.Set(PanelFormat<BlockQ5_0>::kDLine, WidenF16(first));
+  out.D(WidenF16(first));
 }
+template <class Sink>
 HWY_INLINE void Unpack(const BlockQ5_1*, const std::byte* const* rows,
-                       size_t at, VecU32 first, PanelLanes out) {
+                       size_t at, VecU32 first, Sink& out) {
   const VecU32 qh = LoadOneWord(rows, at + offsetof(BlockQ5_1, qh));
   UnpackNibbles<true>(rows, at + offsetof(BlockQ5_1, qs), qh, out);
-  out.Set(PanelFormat<BlockQ5_1>::kDLine, WidenF16(first));
-  out.Set(PanelFormat<BlockQ5_1>::kMLine, WidenHighF16(first));
+  out.D(WidenF16(first));
+  out.M(WidenHighF16(first));
 }
+template <class Sink>
 HWY_INLINE void Unpack(const BlockQ8_0*, const std::byte* const* rows,
-                       size_t at, VecU32 first, PanelLanes out) {
+                       size_t at, VecU32 first, Sink& out) {
 #pragma GCC unroll 2
   for (size_t half = 0; half < 2; ++half) {
     VecU32 w[4];
     LoadQuads(rows, at + offsetof(BlockQ8_0, qs) + 16 * half, w);
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; ++i) {
-      out.Set(4 * half + i, hn::Xor(w[i], Bytes(0x80808080)));
+      out.Quad(4 * half + i, hn::Xor(w[i], Bytes(0x80808080)));
     }
   }
-  out.Set(PanelFormat<BlockQ8_0>::kDLine, WidenF16(first));
+  out.D(WidenF16(first));
 }
 
 // d, dmin and the 6-bit scales and mins of Q4_K and Q5_K.
-template <class Block>
-HWY_INLINE void UnpackKHeader(const std::byte* const* rows, size_t at,
-                              PanelLanes out) {
-  using F = PanelFormat<Block>;
+template <class Block, class Sink>
+HWY_INLINE void UnpackScales(const Block*, const std::byte* const* rows,
+                             size_t at, Sink& out) {
   static_assert(offsetof(Block, scales) == 4 && offsetof(Block, dmin) == 2);
   VecU32 w[4];
   LoadQuads(rows, at, w);
@@ -213,22 +221,24 @@ HWY_INLINE void UnpackKHeader(const std::byte* const* rows, size_t at,
   const VecU32 low8 = Bytes(0xff);
 #pragma GCC unroll 2
   for (size_t half = 0; half < 2; ++half) {
-    const size_t line = F::kScaleLine + 4 * half;
-    out.Set(line, hn::And(sc[half], low8));
-    out.Set(line + 1, hn::And(hn::ShiftRight<8>(sc[half]), low8));
-    out.Set(line + 2, hn::And(hn::ShiftRight<16>(sc[half]), low8));
-    out.Set(line + 3, hn::ShiftRight<24>(sc[half]));
+    const size_t i = 4 * half;
+    out.Scale(i, hn::And(sc[half], low8));
+    out.Scale(i + 1, hn::And(hn::ShiftRight<8>(sc[half]), low8));
+    out.Scale(i + 2, hn::And(hn::ShiftRight<16>(sc[half]), low8));
+    out.Scale(i + 3, hn::ShiftRight<24>(sc[half]));
     // Pairs (m0, m2) and (m1, m3) as int16: PairOfSums matches them.
-    const size_t pair = F::kPairLine + 2 * half;
-    out.Set(pair, hn::And(m[half], Bytes(0x00ff00ff)));
-    out.Set(pair + 1, hn::And(hn::ShiftRight<8>(m[half]), Bytes(0x00ff00ff)));
+    const size_t pair = 2 * half;
+    out.Pair(pair, hn::And(m[half], Bytes(0x00ff00ff)));
+    out.Pair(pair + 1, hn::And(hn::ShiftRight<8>(m[half]), Bytes(0x00ff00ff)));
   }
-  out.Set(F::kDLine, WidenF16(w[0]));
-  out.Set(F::kMLine, hn::Neg(WidenHighF16(w[0])));
+  out.D(WidenF16(w[0]));
+  out.M(hn::Neg(WidenHighF16(w[0])));
 }
 
-HWY_INLINE void Unpack(const BlockQ4_K*, const std::byte* const* rows,
-                       size_t at, VecU32, PanelLanes out) {
+template <class Sink>
+HWY_INLINE void UnpackQuants(const BlockQ4_K*, const std::byte* const* rows,
+                             size_t at, Sink& out) {
+#pragma GCC unroll 4
   for (size_t c = 0; c < 4; ++c) {
 #pragma GCC unroll 2
     for (size_t half = 0; half < 2; ++half) {
@@ -236,21 +246,22 @@ HWY_INLINE void Unpack(const BlockQ4_K*, const std::byte* const* rows,
       LoadQuads(rows, at + offsetof(BlockQ4_K, qs) + 32 * c + 16 * half, w);
 #pragma GCC unroll 4
       for (size_t i = 0; i < 4; ++i) {
-        out.Set(16 * c + 4 * half + i, Low4(w[i]));
-        out.Set(16 * c + 8 + 4 * half + i, High4(w[i]));
+        out.Quad(16 * c + 4 * half + i, Low4(w[i]));
+        out.Quad(16 * c + 8 + 4 * half + i, High4(w[i]));
       }
     }
   }
-  UnpackKHeader<BlockQ4_K>(rows, at, out);
 }
 
-HWY_INLINE void Unpack(const BlockQ5_K*, const std::byte* const* rows,
-                       size_t at, VecU32, PanelLanes out) {
+template <class Sink>
+HWY_INLINE void UnpackQuants(const BlockQ5_K*, const std::byte* const* rows,
+                             size_t at, Sink& out) {
   const VecU32 low1 = Bytes(0x01010101);
 #pragma GCC unroll 2
   for (size_t half = 0; half < 2; ++half) {
     VecU32 h[4];
     LoadQuads(rows, at + offsetof(BlockQ5_K, qh) + 16 * half, h);
+#pragma GCC unroll 4
     for (size_t c = 0; c < 4; ++c) {
       VecU32 w[4];
       LoadQuads(rows, at + offsetof(BlockQ5_K, qs) + 32 * c + 16 * half, w);
@@ -260,18 +271,18 @@ HWY_INLINE void Unpack(const BlockQ5_K*, const std::byte* const* rows,
         h[i] = hn::ShiftRight<1>(h[i]);
         const VecU32 next = hn::ShiftLeft<4>(hn::And(h[i], low1));
         h[i] = hn::ShiftRight<1>(h[i]);
-        out.Set(16 * c + 4 * half + i, hn::Or(Low4(w[i]), fifth));
-        out.Set(16 * c + 8 + 4 * half + i, hn::Or(High4(w[i]), next));
+        out.Quad(16 * c + 4 * half + i, hn::Or(Low4(w[i]), fifth));
+        out.Quad(16 * c + 8 + 4 * half + i, hn::Or(High4(w[i]), next));
       }
     }
   }
-  UnpackKHeader<BlockQ5_K>(rows, at, out);
 }
 
-HWY_INLINE void Unpack(const BlockQ6_K*, const std::byte* const* rows,
-                       size_t at, VecU32, PanelLanes out) {
-  using F = PanelFormat<BlockQ6_K>;
+template <class Sink>
+HWY_INLINE void UnpackQuants(const BlockQ6_K*, const std::byte* const* rows,
+                             size_t at, Sink& out) {
   const VecU32 bits45 = Bytes(0x30303030);
+#pragma GCC unroll 2
   for (size_t n = 0; n < 2; ++n) {
 #pragma GCC unroll 2
     for (size_t half = 0; half < 2; ++half) {
@@ -284,15 +295,21 @@ HWY_INLINE void Unpack(const BlockQ6_K*, const std::byte* const* rows,
       for (size_t i = 0; i < 4; ++i) {
         const size_t line = 32 * n + 4 * half + i;
         const VecU32 h = top[i];
-        out.Set(line, hn::Or(Low4(a[i]), hn::And(hn::ShiftLeft<4>(h), bits45)));
-        out.Set(line + 8,
-                hn::Or(Low4(b[i]), hn::And(hn::ShiftLeft<2>(h), bits45)));
-        out.Set(line + 16, hn::Or(High4(a[i]), hn::And(h, bits45)));
-        out.Set(line + 24,
-                hn::Or(High4(b[i]), hn::And(hn::ShiftRight<2>(h), bits45)));
+        out.Quad(line,
+                 hn::Or(Low4(a[i]), hn::And(hn::ShiftLeft<4>(h), bits45)));
+        out.Quad(line + 8,
+                 hn::Or(Low4(b[i]), hn::And(hn::ShiftLeft<2>(h), bits45)));
+        out.Quad(line + 16, hn::Or(High4(a[i]), hn::And(h, bits45)));
+        out.Quad(line + 24,
+                 hn::Or(High4(b[i]), hn::And(hn::ShiftRight<2>(h), bits45)));
       }
     }
   }
+}
+
+template <class Sink>
+HWY_INLINE void UnpackScales(const BlockQ6_K*, const std::byte* const* rows,
+                             size_t at, Sink& out) {
   VecU32 sc[4];
   LoadQuads(rows, at + offsetof(BlockQ6_K, scales), sc);
 #pragma GCC unroll 4
@@ -304,43 +321,61 @@ HWY_INLINE void Unpack(const BlockQ6_K*, const std::byte* const* rows,
     const VecI32 s3 = hn::ShiftRight<24>(s);
     const VecU32 word = Bytes(0xffff);
     const auto u = [](VecI32 v) { return hn::BitCast(TileU32(), v); };
-    out.Set(F::kScaleLine + 4 * i, u(s0));
-    out.Set(F::kScaleLine + 4 * i + 1, u(s1));
-    out.Set(F::kScaleLine + 4 * i + 2, u(s2));
-    out.Set(F::kScaleLine + 4 * i + 3, u(s3));
-    out.Set(F::kPairLine + 2 * i,
-            hn::Or(hn::And(u(s0), word), hn::ShiftLeft<16>(u(s1))));
-    out.Set(F::kPairLine + 2 * i + 1,
-            hn::Or(hn::And(u(s2), word), hn::ShiftLeft<16>(u(s3))));
+    out.Scale(4 * i, u(s0));
+    out.Scale(4 * i + 1, u(s1));
+    out.Scale(4 * i + 2, u(s2));
+    out.Scale(4 * i + 3, u(s3));
+    out.Pair(2 * i, hn::Or(hn::And(u(s0), word), hn::ShiftLeft<16>(u(s1))));
+    out.Pair(2 * i + 1, hn::Or(hn::And(u(s2), word), hn::ShiftLeft<16>(u(s3))));
   }
   // d ends the block: the last word of its last 16 bytes, upper half.
   VecU32 end[4];
   LoadQuads(rows, at + sizeof(BlockQ6_K) - 16, end);
-  out.Set(F::kDLine, WidenHighF16(end[3]));
+  out.D(WidenHighF16(end[3]));
 }
+
+// One super-block of kTileLanes rows.
+template <class Block, class Sink>
+HWY_INLINE void UnpackSuper(const std::byte* const* rows, size_t at,
+                            Sink& out) {
+  const Block* const type = nullptr;
+  if constexpr (Sink::kScalesFirst) UnpackScales(type, rows, at, out);
+  UnpackQuants(type, rows, at, out);
+  if constexpr (!Sink::kScalesFirst) UnpackScales(type, rows, at, out);
+}
+
+// The first word of each of n <= 8 small blocks (d, and m where there is one)
+// of 16 rows, by scalar moves, which leave the vector ports alone.
+struct alignas(64) FirstWords {
+  uint32_t word[8][kPanelRows];
+  template <class Block>
+  HWY_INLINE void Load(const std::byte* const* rows, size_t first, size_t n) {
+    for (size_t r = 0; r < kPanelRows; ++r) {
+      const std::byte* from = rows[r] + first * sizeof(Block);
+      for (size_t b = 0; b < n; ++b) {
+        std::memcpy(&word[b][r], from + b * sizeof(Block), 4);
+      }
+    }
+  }
+};
 
 // Blocks first .. first + n - 1 of 16 rows, one panel each.
 template <class Block>
 HWY_INLINE void UnpackPanels(const std::byte* const* rows, size_t first,
                              size_t n, std::byte* panels) {
   using F = PanelFormat<Block>;
-  if constexpr (!F::kSuper) {
-    // First words by scalar moves, which leave the vector ports alone.
-    for (size_t r = 0; r < kPanelRows; ++r) {
-      const std::byte* from = rows[r] + first * sizeof(Block);
-      std::byte* to = panels + F::kDLine * kLineBytes + 4 * r;
-      for (size_t b = 0; b < n; ++b) {
-        std::memcpy(to + b * F::kBytes, from + b * sizeof(Block), 4);
-      }
-    }
-  }
+  [[maybe_unused]] FirstWords words;
+  if constexpr (!F::kSuper) words.template Load<Block>(rows, first, n);
   for (size_t b = 0; b < n; ++b) {
     const size_t at = (first + b) * sizeof(Block);
-    std::byte* panel = panels + b * F::kBytes;
     for (size_t lane = 0; lane < kPanelRows; lane += kTileLanes) {
-      const PanelLanes out(panel, lane);
-      const VecU32 word = F::kSuper ? hn::Zero(TileU32()) : out.Get(F::kDLine);
-      Unpack(static_cast<const Block*>(nullptr), rows + lane, at, word, out);
+      PanelSink<F> out(panels + b * F::kBytes, lane);
+      if constexpr (F::kSuper) {
+        UnpackSuper<Block>(rows + lane, at, out);
+      } else {
+        Unpack(static_cast<const Block*>(nullptr), rows + lane, at,
+               hn::Load(TileU32(), &words.word[b][lane]), out);
+      }
     }
   }
 }

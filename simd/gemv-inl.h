@@ -1,0 +1,119 @@
+// One activation row: quants go from the file's bytes through registers into
+// the products, no panel in between. Included without a guard, once per tier,
+// after gemm_tile-inl.h.
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace ETALON_TIER {
+
+// acc + the sum of four u8 * s8 products per lane.
+template <class F>
+HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
+#if ETALON_TIER_VNNI
+  return VecI32{_mm512_dpbusd_epi32(acc.raw, w.raw, BroadcastWord(x).raw)};
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return DotPairs(acc, PairSums<TakesSigned<F>()>(w, BroadcastWord(x)),
+                  hn::Set(TileI32(), 0x00010001));
+#else
+  const VecI32 low8 = hn::Set(TileI32(), 0xff);
+  const auto term = [&](VecI32 q, size_t i) HWY_ATTR {
+    return hn::Mul(hn::And(q, low8), hn::Set(TileI32(), int32_t{x[i]}));
+  };
+  acc = hn::Add(acc, term(w, 0));
+  acc = hn::Add(acc, term(hn::ShiftRight<8>(w), 1));
+  acc = hn::Add(acc, term(hn::ShiftRight<16>(w), 2));
+  return hn::Add(acc, term(hn::ShiftRight<24>(w), 3));
+#endif
+}
+
+// A sink of gemm_unpack-inl.h: one accumulator per sub-block, scaled when the
+// scales arrive after the quants.
+template <class F>
+class GemvSink {
+ public:
+  static constexpr bool kScalesFirst = false;
+  static constexpr size_t kSums = F::kSuper ? F::kScales : 1;
+
+  // x and words: qs and sums (or pairs) of the chunk; start: of the sum.
+  HWY_INLINE GemvSink(const int8_t* x, const int32_t* words, VecI32 start)
+      : x_(x), words_(words) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kSums; ++i) sub_[i] = hn::Zero(TileI32());
+    if constexpr (!F::kSuper) sub_[0] = start;
+    sum_ = hn::Zero(TileI32());
+    mins_ = hn::Zero(TileI32());
+  }
+  HWY_INLINE void Quad(size_t line, VecU32 v) {
+    VecI32& sub = sub_[F::kSuper ? line / (F::kSub / 4) : 0];
+    sub = DotQuad<F>(sub, hn::BitCast(TileI32(), v), x_ + 4 * line);
+  }
+  HWY_INLINE void Scale(size_t i, VecU32 v) {
+    sum_ = hn::Add(sum_, hn::Mul(sub_[i], hn::BitCast(TileI32(), v)));
+  }
+  HWY_INLINE void Pair(size_t i, VecU32 v) {
+    mins_ =
+        DotPairs(mins_, hn::BitCast(TileI32(), v), BroadcastWord(words_ + i));
+  }
+  HWY_INLINE void D(VecF v) { d_ = v; }
+  HWY_INLINE void M(VecF v) { m_ = v; }
+
+  // acc and the block: S, T and their scales.
+  HWY_INLINE VecF AddTo(VecF acc, float dx) const {
+    VecI32 s = F::kSuper ? sum_ : sub_[0];
+    VecI32 m = mins_;
+    if constexpr (F::kSuper && F::kOffset != 0) {
+      static_assert(F::kOffset == 32);
+      s = hn::Sub(s, hn::ShiftLeft<5>(m));
+    }
+    if constexpr (!F::kSuper && F::kHasMin) m = BroadcastWord(words_);
+    return AddBlock<F>(acc, d_, m_, hn::Set(TileF(), dx), s, m);
+  }
+
+ private:
+  const int8_t* x_;
+  const int32_t* words_;
+  VecI32 sub_[kSums];
+  VecI32 sum_, mins_;
+  VecF d_ = hn::Zero(TileF()), m_ = hn::Zero(TileF());
+};
+
+// acc[kPanelRows] += blocks first .. first + n - 1 (one chunk) of 16 rows.
+template <class Block>
+HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
+                          const GemmActivations& x, size_t chunk,
+                          VecF (&acc)[kPanelRows / kTileLanes]) {
+  using F = PanelFormat<Block>;
+  const int8_t* qs = x.QsAt(chunk, 0);
+  const float* dx = x.DAt(chunk, 0);
+  if constexpr (F::kSuper) {
+    const int32_t* words =
+        F::kHasMin ? x.PairsAt(chunk, 0) : x.SumsAt(chunk, 0);
+#pragma GCC unroll 2
+    for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
+      GemvSink<F> sink(qs, words, hn::Zero(TileI32()));
+      UnpackSuper<Block>(rows + v * kTileLanes, first * sizeof(Block), sink);
+      acc[v] = sink.AddTo(acc[v], dx[0]);
+    }
+  } else {
+    FirstWords words;
+    words.template Load<Block>(rows, first, n);
+    const int32_t* sum_x = x.SumsAt(chunk, 0);
+    for (size_t b = 0; b < n; ++b) {
+#pragma GCC unroll 2
+      for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
+        const VecI32 start = F::kOffset != 0 && !TakesSigned<F>()
+                                 ? hn::Set(TileI32(), -F::kOffset * sum_x[b])
+                                 : hn::Zero(TileI32());
+        GemvSink<F> sink(qs + b * F::kBlock, sum_x + b, start);
+        Unpack(static_cast<const Block*>(nullptr), rows + v * kTileLanes,
+               (first + b) * sizeof(Block),
+               hn::Load(TileU32(), &words.word[b][v * kTileLanes]), sink);
+        acc[v] = sink.AddTo(acc[v], dx[b]);
+      }
+    }
+  }
+}
+
+}  // namespace ETALON_TIER
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
