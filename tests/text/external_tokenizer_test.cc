@@ -10,7 +10,7 @@
 
 #include "io/gguf.h"
 #include "text/tokenizer.h"
-#include "util/external_data.h"
+#include "tests/util/external_data.h"
 
 namespace etalon::text {
 namespace {
