@@ -18,15 +18,9 @@ namespace etalon::quantize {
 namespace {
 
 // How much an error of element i costs.
-void ErrorWeights(const float* x, const float* importance, size_t n, float* w) {
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
-  const float mean = static_cast<float>(sum / static_cast<double>(n));
-  const float rms = std::sqrt(mean);
+void ErrorWeights(const float* importance, size_t n, float* w) {
   for (size_t i = 0; i < n; ++i) {
-    w[i] = importance == nullptr
-               ? rms + std::abs(x[i])
-               : importance[i] * std::sqrt(mean + x[i] * x[i]);
+    w[i] = importance == nullptr ? 1.0f : importance[i];
   }
 }
 
@@ -106,7 +100,7 @@ void QuantizeBlocks(const float* x, size_t n, const float* importance,
   std::array<float, kBlock> w;
   for (size_t b = 0; b < n / kBlock; ++b) {
     const float* xb = x + b * kBlock;
-    ErrorWeights(xb, importance != nullptr ? importance + b * kBlock : nullptr,
+    ErrorWeights(importance != nullptr ? importance + b * kBlock : nullptr,
                  kBlock, w.data());
     QuantizeBlock(xb, w.data(), blocks[b]);
   }
