@@ -85,59 +85,73 @@ struct AmxDigits<BlockQ6_K> {
 };
 inline constexpr size_t kAmxDigitBytes = 2 * kChunk / 4 * kLineBytes;
 
-// Panel to digits: H at 0, L after it, 64 lines each.
+// A sink of gemm_unpack-inl.h: quants become digits as they are unpacked, H at
+// 0, L after it, 64 lines each; scales, pairs, d and m go where PanelSink puts
+// them, in a panel without quants.
 template <class Block>
-HWY_INLINE void SplitDigits(const std::byte* panel, std::byte* digits) {
+class DigitSink {
+ public:
   using F = PanelFormat<Block>;
-  constexpr size_t kSubQuads = F::kSub / 4;
-  for (size_t s = 0; s < F::kScales; ++s) {
-    const __m512i sc = LoadLine(panel + (F::kScaleLine + s) * kLineBytes).raw;
-    const __m512i low16 = _mm512_set1_epi32(0xffff);
+  static constexpr bool kScalesFirst = true;
+  static constexpr int kShift = AmxDigits<Block>::kShift;
+
+  HWY_INLINE DigitSink(std::byte* panel, std::byte* digits)
+      : rest_(panel, 0), digits_(digits) {}
+
+  HWY_INLINE void Scale(size_t i, VecU32 v) {
     const __m512i both =
-        _mm512_or_si512(_mm512_and_si512(sc, low16), _mm512_slli_epi32(sc, 16));
-    if constexpr (!AmxDigits<Block>::kSigned) {
-      constexpr int kShift = AmxDigits<Block>::kShift;
-      const __m512i a = _mm512_srli_epi16(both, kShift);
-      const __m512i b =
-          _mm512_and_si512(both, _mm512_set1_epi16((1 << kShift) - 1));
-#pragma GCC unroll 8
-      for (size_t i = 0; i < kSubQuads; ++i) {
-        const size_t at = (s * kSubQuads + i) * kLineBytes;
-        const __m512i q = LoadLine(panel + at).raw;
-        // Two bytes at once: neither product reaches 256.
-        _mm512_store_si512(digits + at, _mm512_mullo_epi16(q, a));
-        _mm512_store_si512(digits + kAmxDigitBytes / 2 + at,
-                           _mm512_mullo_epi16(q, b));
-      }
+        _mm512_or_si512(_mm512_and_si512(v.raw, _mm512_set1_epi32(0xffff)),
+                        _mm512_slli_epi32(v.raw, 16));
+    if constexpr (AmxDigits<Block>::kSigned) {
+      a_[i] = both;
     } else {
-      const __m512i low8 = _mm512_set1_epi16(0xff);
-      // (q - 32) sc + 64, the rounding term of the high digit folded in.
-      const __m512i bias =
-          _mm512_sub_epi16(_mm512_set1_epi16(64), _mm512_slli_epi16(both, 5));
-      const __m512i low7 = _mm512_set1_epi16(0x7f);
-      const __m512i half = _mm512_set1_epi8(64);
-      constexpr __mmask64 kOdd = 0xaaaaaaaaaaaaaaaaull;
-#pragma GCC unroll 4
-      for (size_t i = 0; i < kSubQuads; ++i) {
-        const size_t at = (s * kSubQuads + i) * kLineBytes;
-        const __m512i q = LoadLine(panel + at).raw;
-        const __m512i even = _mm512_add_epi16(
-            _mm512_mullo_epi16(_mm512_and_si512(q, low8), both), bias);
-        const __m512i odd = _mm512_add_epi16(
-            _mm512_mullo_epi16(_mm512_srli_epi16(q, 8), both), bias);
-        const __m512i h = _mm512_mask_blend_epi8(
-            kOdd, _mm512_srai_epi16(even, 7),
-            _mm512_slli_epi16(_mm512_srai_epi16(odd, 7), 8));
-        const __m512i l = _mm512_mask_blend_epi8(
-            kOdd, _mm512_and_si512(even, low7),
-            _mm512_slli_epi16(_mm512_and_si512(odd, low7), 8));
-        _mm512_store_si512(digits + at, h);
-        _mm512_store_si512(digits + kAmxDigitBytes / 2 + at,
-                           _mm512_sub_epi8(l, half));
-      }
+      a_[i] = _mm512_srli_epi16(both, kShift);
+      b_[i] = _mm512_and_si512(both, _mm512_set1_epi16((1 << kShift) - 1));
     }
   }
-}
+  HWY_INLINE void Quad(size_t line, VecU32 v) {
+    const size_t s = line / (F::kSub / 4);
+    const __m512i q = v.raw;
+    if constexpr (!AmxDigits<Block>::kSigned) {
+      // Two bytes at once: neither product reaches 256.
+      Set(line, _mm512_mullo_epi16(q, a_[s]), _mm512_mullo_epi16(q, b_[s]));
+    } else {
+      const __m512i low8 = _mm512_set1_epi16(0xff);
+      const __m512i offset = _mm512_set1_epi16(F::kOffset);
+      const __m512i round = _mm512_set1_epi16(64);
+      const __m512i low7 = _mm512_set1_epi16(0x7f);
+      constexpr __mmask64 kOdd = 0xaaaaaaaaaaaaaaaaull;
+      const auto product = [&](__m512i bytes) HWY_ATTR {
+        return _mm512_add_epi16(
+            _mm512_mullo_epi16(_mm512_sub_epi16(bytes, offset), a_[s]), round);
+      };
+      const __m512i even = product(_mm512_and_si512(q, low8));
+      const __m512i odd = product(_mm512_srli_epi16(q, 8));
+      const __m512i h = _mm512_mask_blend_epi8(
+          kOdd, _mm512_srai_epi16(even, 7),
+          _mm512_slli_epi16(_mm512_srai_epi16(odd, 7), 8));
+      const __m512i l = _mm512_mask_blend_epi8(
+          kOdd, _mm512_and_si512(even, low7),
+          _mm512_slli_epi16(_mm512_and_si512(odd, low7), 8));
+      Set(line, h, _mm512_sub_epi8(l, _mm512_set1_epi8(64)));
+    }
+  }
+  HWY_INLINE void Pair(size_t i, VecU32 v) {
+    if constexpr (F::kHasMin) rest_.Pair(i, v);
+  }
+  HWY_INLINE void D(VecF v) { rest_.D(v); }
+  HWY_INLINE void M(VecF v) { rest_.M(v); }
+
+ private:
+  HWY_INLINE void Set(size_t line, __m512i h, __m512i l) {
+    _mm512_store_si512(digits_ + line * kLineBytes, h);
+    _mm512_store_si512(digits_ + kAmxDigitBytes / 2 + line * kLineBytes, l);
+  }
+  PanelSink<F> rest_;
+  std::byte* digits_;
+  __m512i a_[F::kScales > 0 ? F::kScales : 1];
+  __m512i b_[F::kScales > 0 ? F::kScales : 1];
+};
 
 // What the epilogue of a super-block panel needs in registers.
 template <class Block>
@@ -193,7 +207,7 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
   constexpr bool kSigned = AmxDigits<Block>::kSigned;
   const AmxEpilogue<Block> epilogue(panel);
   const std::byte* low = digits + kAmxDigitBytes / 2;
-  constexpr size_t kStep = kAmxPair / 4;
+  constexpr size_t kStep = kAmxPair / 8;
   const size_t words_per_row = F::kHasMin ? 4 : 0;
   // The pair before: where its operands are. Starts one pair early and is not
   // used there.
@@ -204,7 +218,7 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
   std::byte* other = tiles + 4 * kAmxTileBytes;
   const auto finish = [&](size_t part) HWY_ATTR {
     const std::byte* from =
-        other + part / 2 * 2 * kAmxTileBytes + part % 2 * kStep * kLineBytes;
+        other + part / 4 * 2 * kAmxTileBytes + part % 4 * kStep * kLineBytes;
     epilogue.template Rows<kStep>(from, dx + part * kStep,
                                   words + part * kStep * words_per_row,
                                   acc + part * kStep * kPanelRows);
@@ -226,10 +240,11 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
       ETALON_TILE_DOT(0, 4, 6, kSigned);
       ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
       ETALON_TILE_DOT(1, 4, 7, kSigned);
+      if (t != begin) finish(2 * k);
       ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
       ETALON_TILE_DOT(2, 5, 6, kSigned);
       ETALON_TILE_DOT(3, 5, 7, kSigned);
-      if (t != begin) finish(k);
+      if (t != begin) finish(2 * k + 1);
     }
     if (t != begin) advance();
     ETALON_TILE_STORE(0, c);
@@ -239,7 +254,8 @@ HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
     std::swap(c, other);
     a += kAmxPair * kChunk;
   }
-  for (size_t k = 0; k < 4; ++k) finish(k);
+#pragma GCC unroll 8
+  for (size_t k = 0; k < 8; ++k) finish(k);
 }
 
 // Up to eight blocks of 32, quants made signed by SignPanels.
@@ -335,20 +351,24 @@ inline constexpr size_t kAmxMinTokens = 9;
 inline constexpr size_t kAmxScratchBytes = kAmxDigitBytes + 8 * kAmxTileBytes;
 static_assert(kAmxScratchBytes <= kTierScratchBytes);
 
+// Chunk `chunk` of 16 rows, blocks first .. first + n - 1, against all tokens.
 template <class Block>
-HWY_INLINE void AmxMultiplyChunk(std::byte* panel, const GemmActivations& x,
-                                 size_t chunk, size_t begin, size_t end,
-                                 size_t n_blocks, float* acc,
-                                 std::byte* scratch) {
+HWY_INLINE void AmxChunk(const std::byte* const* rows, size_t first, size_t n,
+                         std::byte* panel, const GemmActivations& x,
+                         size_t chunk, size_t begin, size_t end, float* acc,
+                         std::byte* scratch) {
   std::byte* tiles = scratch + kAmxDigitBytes;
+  // Tile loads do not tell the compiler what they read: hence the barriers.
   if constexpr (PanelFormat<Block>::kSuper) {
-    SplitDigits<Block>(panel, scratch);
-    asm volatile("" ::: "memory");  // tile loads do not say what they read
+    DigitSink<Block> sink(panel, scratch);
+    UnpackSuper<Block>(rows, first * sizeof(Block), sink);
+    asm volatile("" ::: "memory");
     AmxSuperBlock<Block>(panel, scratch, x, chunk, begin, end, acc, tiles);
   } else {
-    SignPanels<Block>(n_blocks, panel);
+    UnpackPanels<Block>(rows, first, n, panel);
+    SignPanels<Block>(n, panel);
     asm volatile("" ::: "memory");
-    AmxSmallBlocks<Block>(panel, x, chunk, begin, end, n_blocks, acc, tiles);
+    AmxSmallBlocks<Block>(panel, x, chunk, begin, end, n, acc, tiles);
   }
 }
 

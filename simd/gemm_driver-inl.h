@@ -81,19 +81,19 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
-    for (size_t v = 0; v < kV; ++v) {
-      PrefetchChunk<Block>(rows[v], b);
-      UnpackPanels<Block>(rows[v], b, n, panels[v]);
-    }
+    for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[v], b);
 #if ETALON_TIER_AMX
     if (token_end - token_begin >= kAmxMinTokens) {
       for (size_t v = 0; v < kV; ++v) {
-        AmxMultiplyChunk<Block>(panels[v], x, b / kBlocks, token_begin,
-                                token_end, n, acc[v], tier_scratch);
+        AmxChunk<Block>(rows[v], b, n, panels[v], x, b / kBlocks, token_begin,
+                        token_end, acc[v], tier_scratch);
       }
       continue;
     }
 #endif
+    for (size_t v = 0; v < kV; ++v) {
+      UnpackPanels<Block>(rows[v], b, n, panels[v]);
+    }
     const std::byte* w[kV];
     for (size_t v = 0; v < kV; ++v) w[v] = panels[v];
     MultiplyChunk<Block, kV>(w, x, b / kBlocks, token_begin, token_end, n, acc);

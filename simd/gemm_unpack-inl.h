@@ -350,10 +350,17 @@ struct alignas(64) FirstWords {
   uint32_t word[8][kPanelRows];
   template <class Block>
   HWY_INLINE void Load(const std::byte* const* rows, size_t first, size_t n) {
+    if (n == 8) return LoadN<Block, 8>(rows, first);
+    for (size_t b = 0; b < n; ++b) LoadN<Block, 1>(rows, first + b, b);
+  }
+  template <class Block, size_t n>
+  HWY_INLINE void LoadN(const std::byte* const* rows, size_t first,
+                        size_t to = 0) {
     for (size_t r = 0; r < kPanelRows; ++r) {
       const std::byte* from = rows[r] + first * sizeof(Block);
+#pragma GCC unroll 8
       for (size_t b = 0; b < n; ++b) {
-        std::memcpy(&word[b][r], from + b * sizeof(Block), 4);
+        std::memcpy(&word[to + b][r], from + b * sizeof(Block), 4);
       }
     }
   }
