@@ -34,13 +34,13 @@ struct RopeParams {
   size_t rotary_dim = 0;  // even, <= head_dim
   float freq_base = 10000.0f;
   RopeScaling scaling = RopeScaling::kNone;
-  float factor = 1.0f;        // context extension, > 0
-  float attn_factor = 1.0f;   // user factor on cos and sin (GGUF attn_factor)
-  float beta_fast = 32.0f;    // YaRN correction range, in rotations
+  float factor = 1.0f;       // context extension, > 0
+  float attn_factor = 1.0f;  // user factor on cos and sin (GGUF attn_factor)
+  float beta_fast = 32.0f;   // YaRN correction range, in rotations
   float beta_slow = 1.0f;
   float yarn_ext_factor = 1.0f;
-  float yarn_log_mul = 0.0f;  // GGUF rope.scaling.yarn_log_multiplier
-  size_t n_ctx_orig = 0;      // YaRN: context the model was trained on
+  float yarn_log_mul = 0.0f;        // GGUF rope.scaling.yarn_log_multiplier
+  size_t n_ctx_orig = 0;            // YaRN: context the model was trained on
   std::vector<float> freq_factors;  // empty or [rotary_dim / 2]
 };
 
@@ -72,15 +72,14 @@ struct RopeTable {
     return {sin.data(), n_positions, half_dim};
   }
 };
-Expected<RopeTable> MakeRopeTable(const RopeParams& params,
-                                  size_t n_positions);
+Expected<RopeTable> MakeRopeTable(const RopeParams& params, size_t n_positions);
 // Adds the positions up to n_positions; no-op for a table that has them. The
 // rows that exist must come from the same frequencies.
 Status ExtendRopeTable(const RopeFrequencies& frequencies, size_t n_positions,
                        int n_threads, RopeTable* table);
 
 struct RopeArgs {
-  HeadsView<float> x;  // rotated in place
+  HeadsView<float> x;                  // rotated in place
   std::span<const int32_t> positions;  // [n_tokens], rows of cos and sin
   Span2D<const float> cos;             // [n_positions, rotary_dim / 2]
   Span2D<const float> sin;

@@ -1,4 +1,5 @@
-// Errors are values: they cross OpenMP regions and the C ABI, exceptions do not.
+// Errors are values: they cross OpenMP regions and the C ABI, exceptions do
+// not.
 #ifndef ETALON_STATUS_H_
 #define ETALON_STATUS_H_
 
@@ -47,20 +48,20 @@ using Status = Expected<void>;
 // The one control-flow macro pair: forwards the error, else binds the value.
 #define ETALON_ASSIGN_OR_RETURN(lhs, expr) \
   ETALON_ASSIGN_OR_RETURN_IMPL(ETALON_CONCAT(expected_, __LINE__), lhs, expr)
-#define ETALON_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)    \
-  auto tmp = (expr);                                    \
+#define ETALON_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)       \
+  auto tmp = (expr);                                       \
   if (!tmp) return tl::unexpected(std::move(tmp).error()); \
   lhs = std::move(*tmp)
 
-#define ETALON_RETURN_IF_ERROR(expr)                             \
-  do {                                                           \
-    if (auto etalon_status = (expr); !etalon_status)             \
-      return tl::unexpected(std::move(etalon_status).error());   \
+#define ETALON_RETURN_IF_ERROR(expr)                           \
+  do {                                                         \
+    if (auto etalon_status = (expr); !etalon_status)           \
+      return tl::unexpected(std::move(etalon_status).error()); \
   } while (false)
 
 // Contract check at a public entry: returns the typed error in every build.
-#define ETALON_ENSURE(cond, message) \
-  do {                               \
+#define ETALON_ENSURE(cond, message)                        \
+  do {                                                      \
     if (!(cond)) return ::etalon::InvalidArgument(message); \
   } while (false)
 

@@ -27,8 +27,8 @@ struct Span2D {
   Span2D(T* d, size_t r, size_t c) : Span2D(d, r, c, c) {}
   // Span2D<float> -> Span2D<const float>.
   template <class U>
-    requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
-  Span2D(const Span2D<U>& o)  // NOLINT(google-explicit-constructor)
+  requires(std::is_same_v<const U, T> && !std::is_same_v<U, T>)
+      Span2D(const Span2D<U>& o)  // NOLINT(google-explicit-constructor)
       : data(o.data), rows(o.rows), cols(o.cols), stride(o.stride) {}
 
   std::span<T> row(size_t r) const {

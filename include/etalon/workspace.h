@@ -41,8 +41,7 @@ class Workspace {
   // Everything allocated while a Scope lives is released when it ends.
   class Scope {
    public:
-    explicit Scope(Workspace& w)
-        : w_(w), block_(w.block_), used_(w.used_) {}
+    explicit Scope(Workspace& w) : w_(w), block_(w.block_), used_(w.used_) {}
     ~Scope() {
       w_.block_ = block_;
       w_.used_ = used_;

@@ -195,14 +195,13 @@ Status ReadRope(const io::GgufFile& file, const KeyReader& keys,
                           keys.PositiveFloatOr("rope.freq_base", 10000.0f));
   // Scaling: without a type but with a factor it is linear, as older files
   // have it; a factor of 0 means none.
-  ETALON_ASSIGN_OR_RETURN(float factor,
-                          keys.FloatOr("rope.scaling.factor", 0.0f));
-  if (!keys.Has("rope.scaling.factor")) {
-    ETALON_ASSIGN_OR_RETURN(factor, keys.FloatOr("rope.scale_linear", 0.0f));
-  }
+  const char* factor_key = keys.Has("rope.scaling.factor")
+                               ? "rope.scaling.factor"
+                               : "rope.scale_linear";
+  ETALON_ASSIGN_OR_RETURN(const float factor, keys.FloatOr(factor_key, 0.0f));
   if (factor < 0.0f) {
-    return BadInput(fmt::format("{}: {} must be >= 0",
-                                keys.Key("rope.scaling.factor"), factor));
+    return BadInput(
+        fmt::format("{}: {} must be >= 0", keys.Key(factor_key), factor));
   }
   rope.factor = factor == 0.0f ? 1.0f : factor;
   ETALON_ASSIGN_OR_RETURN(

@@ -69,8 +69,8 @@ Status CheckParams(const RopeParams& p) {
   for (size_t i = 0; i < p.freq_factors.size(); ++i) {
     ETALON_ENSURE(
         std::isfinite(p.freq_factors[i]) && p.freq_factors[i] != 0.0f,
-        fmt::format("rope: freq_factors[{}] = {}, must be finite and not 0",
-                    i, p.freq_factors[i]));
+        fmt::format("rope: freq_factors[{}] = {}, must be finite and not 0", i,
+                    p.freq_factors[i]));
   }
   ETALON_RETURN_IF_ERROR(CheckPositive(p.attn_factor, "attn_factor"));
   if (p.scaling == RopeScaling::kNone) return {};

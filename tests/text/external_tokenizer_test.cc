@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "io/gguf.h"
-#include "text/tokenizer.h"
 #include "tests/util/external_data.h"
+#include "text/tokenizer.h"
 
 namespace etalon::text {
 namespace {
