@@ -37,15 +37,15 @@ Expected<std::unique_ptr<Model>> Model::Load(const std::string& path,
   ETALON_ASSIGN_OR_RETURN(io::GgufFile file, io::GgufFile::Open(path));
   std::unique_ptr<Model> m(new Model(std::move(file)));
   ETALON_ASSIGN_OR_RETURN(m->architecture_, ReadArchitecture(m->file_));
+  ETALON_ASSIGN_OR_RETURN(m->hp_, ReadHyperparameters(m->file_));
+  m->hp_.rope.style = m->architecture_->rope_style;
+  ETALON_RETURN_IF_ERROR(CheckAgainstArchitecture(*m->architecture_, m->hp_));
   ETALON_ASSIGN_OR_RETURN(
       const std::string_view tokenizer,
       m->file_.GetStringOr("tokenizer.ggml.model", "no_vocab"));
   if (tokenizer != "no_vocab") {
     ETALON_ASSIGN_OR_RETURN(m->tokenizer_, text::Tokenizer::FromGguf(m->file_));
   }
-  ETALON_ASSIGN_OR_RETURN(m->hp_, ReadHyperparameters(m->file_));
-  m->hp_.rope.style = m->architecture_->rope_style;
-  ETALON_RETURN_IF_ERROR(CheckAgainstArchitecture(*m->architecture_, m->hp_));
   ETALON_ASSIGN_OR_RETURN(m->weights_,
                           LoadWeights(m->file_, *m->architecture_, m->hp_));
   m->hp_.rope.freq_factors = m->weights_.rope_factors;
