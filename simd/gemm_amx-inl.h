@@ -195,67 +195,79 @@ struct AmxEpilogue {
   }
 };
 
-// Super-block panel against tokens begin .. end - 1, two tiles of 16 at a time.
-// While the tiles of one pair are multiplied, the epilogue of the pair before
-// runs on the vector ports.
-template <class Block>
-HWY_NOINLINE void AmxSuperBlock(const std::byte* panel, const std::byte* digits,
+// Super-block panels of kV row groups against tokens begin .. end - 1, two
+// tiles of 16 tokens at a time; a pair of token tiles meets all groups while it
+// is in the first-level cache. A unit is one pair and one group: while its
+// tiles are multiplied, the epilogue of the unit before runs on the vector
+// ports, four tokens between two products.
+template <class Block, size_t kV>
+HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
+                                const std::byte* digits,
                                 const GemmActivations& x, size_t chunk,
-                                size_t begin, size_t end, float* acc,
-                                std::byte* tiles) {
+                                size_t begin, size_t end,
+                                float* const (&acc)[kV], std::byte* tiles) {
   using F = PanelFormat<Block>;
   constexpr bool kSigned = AmxDigits<Block>::kSigned;
-  const AmxEpilogue<Block> epilogue(panel);
-  const std::byte* low = digits + kAmxDigitBytes / 2;
   constexpr size_t kStep = kAmxPair / 8;
-  const size_t words_per_row = F::kHasMin ? 4 : 0;
-  // The pair before: where its operands are. Starts one pair early and is not
-  // used there.
-  const float* dx = x.DAt(chunk, begin);
-  const int32_t* words = F::kHasMin ? x.PairsAt(chunk, begin) : nullptr;
-  const int8_t* a = x.QsAt(chunk, begin);
+  constexpr size_t kWords = F::kHasMin ? 4 : 0;  // per token
+  constexpr size_t kPairBytes = kAmxPair * kChunk;
+  const float* const dx = x.DAt(chunk, begin);
+  const int32_t* const words = F::kHasMin ? x.PairsAt(chunk, begin) : nullptr;
+  const int8_t* const qs = x.QsAt(chunk, begin);
   std::byte* c = tiles;
   std::byte* other = tiles + 4 * kAmxTileBytes;
-  const auto finish = [&](size_t part) HWY_ATTR {
+  // Part `part` of eight of the epilogue of group v, tokens from t on.
+  const auto finish = [&](size_t v, size_t t, size_t part) HWY_ATTR {
+    const AmxEpilogue<Block> epilogue(panels[v]);
     const std::byte* from =
         other + part / 4 * 2 * kAmxTileBytes + part % 4 * kStep * kLineBytes;
-    epilogue.template Rows<kStep>(from, dx + part * kStep,
-                                  words + part * kStep * words_per_row,
-                                  acc + part * kStep * kPanelRows);
+    const size_t token = t + part * kStep;
+    epilogue.template Rows<kStep>(from, dx + token, words + token * kWords,
+                                  acc[v] + token * kPanelRows);
   };
-  const auto advance = [&]() HWY_ATTR {
-    dx += kAmxPair;
-    words += kAmxPair * words_per_row;
-    acc += kAmxPair * kPanelRows;
-  };
-  for (size_t t = begin; t < end; t += kAmxPair) {
-    ETALON_TILE_ZERO(0);
-    ETALON_TILE_ZERO(1);
-    ETALON_TILE_ZERO(2);
-    ETALON_TILE_ZERO(3);
+  const size_t n_tokens = end - begin;
+  for (size_t t = 0; t < n_tokens; t += kAmxPair) {
+    const int8_t* a = qs + t * kChunk;
+    const bool more = t + kAmxPair < n_tokens;
+#pragma GCC unroll 2
+    for (size_t v = 0; v < kV; ++v) {
+      const std::byte* high = digits + v * kAmxDigitBytes;
+      const std::byte* low = high + kAmxDigitBytes / 2;
+      const bool pending = v > 0 || t > 0;
+      const size_t pending_v = v > 0 ? v - 1 : kV - 1;
+      const size_t pending_t = v > 0 ? t : t - kAmxPair;
+      ETALON_TILE_ZERO(0);
+      ETALON_TILE_ZERO(1);
+      ETALON_TILE_ZERO(2);
+      ETALON_TILE_ZERO(3);
 #pragma GCC unroll 4
-    for (size_t k = 0; k < 4; ++k) {
-      ETALON_TILE_LOAD(6, digits + k * kAmxTileBytes, kLineBytes);
-      ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
-      ETALON_TILE_DOT(0, 4, 6, kSigned);
-      ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
-      ETALON_TILE_DOT(1, 4, 7, kSigned);
-      if (t != begin) finish(2 * k);
-      ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
-      ETALON_TILE_DOT(2, 5, 6, kSigned);
-      ETALON_TILE_DOT(3, 5, 7, kSigned);
-      if (t != begin) finish(2 * k + 1);
+      for (size_t k = 0; k < 4; ++k) {
+        // The next pair's share of this step, from the second-level cache.
+        constexpr size_t kShare = kPairBytes / kV / 4;
+        const int8_t* next = a + kPairBytes + (4 * v + k) * kShare;
+#pragma GCC unroll 32
+        for (size_t i = 0; i < kShare && more; i += 64) hwy::Prefetch(next + i);
+        ETALON_TILE_LOAD(6, high + k * kAmxTileBytes, kLineBytes);
+        ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
+        ETALON_TILE_DOT(0, 4, 6, kSigned);
+        ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
+        ETALON_TILE_DOT(1, 4, 7, kSigned);
+        if (pending) finish(pending_v, pending_t, 2 * k);
+        ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
+        ETALON_TILE_DOT(2, 5, 6, kSigned);
+        ETALON_TILE_DOT(3, 5, 7, kSigned);
+        if (pending) finish(pending_v, pending_t, 2 * k + 1);
+      }
+      ETALON_TILE_STORE(0, c);
+      ETALON_TILE_STORE(1, c + kAmxTileBytes);
+      ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
+      ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
+      std::swap(c, other);
     }
-    if (t != begin) advance();
-    ETALON_TILE_STORE(0, c);
-    ETALON_TILE_STORE(1, c + kAmxTileBytes);
-    ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
-    ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
-    std::swap(c, other);
-    a += kAmxPair * kChunk;
   }
+  const size_t last = (n_tokens - 1) / kAmxPair * kAmxPair;
 #pragma GCC unroll 8
-  for (size_t k = 0; k < 8; ++k) finish(k);
+  for (size_t k = 0; k < 8; ++k) finish(kV - 1, last, k);
 }
 
 // Up to eight blocks of 32, quants made signed by SignPanels.
@@ -347,28 +359,37 @@ HWY_NOINLINE void AmxSmallBlocks(const std::byte* panels,
 
 // Fewer tokens than this leave most of a tile empty.
 inline constexpr size_t kAmxMinTokens = 9;
-// Digits of one panel and two sets of four result tiles.
-inline constexpr size_t kAmxScratchBytes = kAmxDigitBytes + 8 * kAmxTileBytes;
+// Digits of the panels and two sets of four result tiles.
+inline constexpr size_t kAmxScratchBytes =
+    kMaxGroups * kAmxDigitBytes + 8 * kAmxTileBytes;
 static_assert(kAmxScratchBytes <= kTierScratchBytes);
 
-// Chunk `chunk` of 16 rows, blocks first .. first + n - 1, against all tokens.
-template <class Block>
-HWY_INLINE void AmxChunk(const std::byte* const* rows, size_t first, size_t n,
-                         std::byte* panel, const GemmActivations& x,
-                         size_t chunk, size_t begin, size_t end, float* acc,
+// Chunk `chunk` of kV row groups, blocks first .. first + n - 1, against all
+// tokens.
+template <class Block, size_t kV>
+HWY_INLINE void AmxChunk(const std::byte* const (&rows)[kV][kPanelRows],
+                         size_t first, size_t n, std::byte* const (&panels)[kV],
+                         const GemmActivations& x, size_t chunk, size_t begin,
+                         size_t end, float* const (&acc)[kV],
                          std::byte* scratch) {
-  std::byte* tiles = scratch + kAmxDigitBytes;
-  // Tile loads do not tell the compiler what they read: hence the barriers.
+  std::byte* tiles = scratch + kV * kAmxDigitBytes;
+  for (size_t v = 0; v < kV; ++v) {
+    if constexpr (PanelFormat<Block>::kSuper) {
+      DigitSink<Block> sink(panels[v], scratch + v * kAmxDigitBytes);
+      UnpackSuper<Block>(rows[v], first * sizeof(Block), sink);
+    } else {
+      UnpackPanels<Block>(rows[v], first, n, panels[v]);
+      SignPanels<Block>(n, panels[v]);
+    }
+  }
+  // Tile loads do not tell the compiler what they read.
+  asm volatile("" ::: "memory");
   if constexpr (PanelFormat<Block>::kSuper) {
-    DigitSink<Block> sink(panel, scratch);
-    UnpackSuper<Block>(rows, first * sizeof(Block), sink);
-    asm volatile("" ::: "memory");
-    AmxSuperBlock<Block>(panel, scratch, x, chunk, begin, end, acc, tiles);
+    AmxSuperBlock<Block, kV>(panels, scratch, x, chunk, begin, end, acc, tiles);
   } else {
-    UnpackPanels<Block>(rows, first, n, panel);
-    SignPanels<Block>(n, panel);
-    asm volatile("" ::: "memory");
-    AmxSmallBlocks<Block>(panel, x, chunk, begin, end, n, acc, tiles);
+    for (size_t v = 0; v < kV; ++v) {
+      AmxSmallBlocks<Block>(panels[v], x, chunk, begin, end, n, acc[v], tiles);
+    }
   }
 }
 

@@ -1,8 +1,9 @@
 // Walks the weight rows of one task. Included without a guard, once per tier,
 // after gemm_tile-inl.h.
-// A task's rows are cut into 16 runs of `run` consecutive rows; lane i of every
-// panel walks run i. So 16 sequential streams are read at a time, which is what
-// memory serves fastest, and the prefetcher of each stream never meets a gap.
+// With few tokens a task's rows are cut into 16 runs of consecutive rows; lane
+// i of every panel walks run i. So 16 sequential streams are read at a time,
+// which is what memory serves fastest, and the prefetcher of each stream never
+// meets a gap.
 
 HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
@@ -11,33 +12,54 @@ namespace ETALON_TIER {
 // Bytes ahead of the current block: about two super-blocks.
 inline constexpr size_t kPrefetchAhead = 288;
 
-// Rows of panel c: lane i holds row begin + i * run + c, or, past the end, the
-// last row of the task, whose results are dropped.
+// Rows of panel c: lane i holds row begin + i * lane_step + c * panel_step, or,
+// past the end, the last row of the task, whose results are dropped.
 struct RowMap {
-  size_t begin, end, run;
+  size_t begin, end, n_panels, lane_step, panel_step;
+  size_t At(size_t c, size_t lane) const {
+    return begin + lane * lane_step + c * panel_step;
+  }
   size_t Row(size_t c, size_t lane) const {
-    return std::min(begin + lane * run + c, end - 1);
+    return std::min(At(c, lane), end - 1);
   }
 };
+// With many tokens the products take longer than the reading: neighbouring
+// rows then share a panel, so that results leave a vector at a time.
+inline constexpr size_t kAdjacentFrom = 48;  // tokens
+
+inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
+  const size_t n_panels = (end - begin + kPanelRows - 1) / kPanelRows;
+  if (n_tokens >= kAdjacentFrom) return {begin, end, n_panels, 1, kPanelRows};
+  return {begin, end, n_panels, n_panels, 1};
+}
 
 HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
                           const float* acc, size_t token_begin,
                           size_t token_end) {
+  const size_t n_tokens = token_end - token_begin;
+  float* out = g.out.data + token_begin * g.out.stride;
+  if (map.lane_step == 1 && map.At(c, kPanelRows - 1) < map.end) {
+    const size_t row = map.At(c, 0);
+    const VecF scale = hn::Set(TileF(), g.scale);
+    for (size_t lane = 0; lane < kPanelRows; lane += kTileLanes) {
+      float* to = out + row + lane;
+      for (size_t t = 0; t < n_tokens; ++t, to += g.out.stride) {
+        VecF y =
+            hn::Mul(hn::LoadU(TileF(), acc + t * kPanelRows + lane), scale);
+        if (g.bias != nullptr) {
+          y = hn::Add(y, hn::LoadU(TileF(), g.bias + row + lane));
+        }
+        hn::StoreU(y, TileF(), to);
+      }
+    }
+    return;
+  }
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
-    const size_t row = map.begin + lane * map.run + c;
+    const size_t row = map.At(c, lane);
     if (row >= map.end) break;
-    float* out = g.out.data + row;
-    const float* from = acc + lane;
-    if (g.bias != nullptr) {
-      const float bias = g.bias[row];
-      for (size_t t = token_begin; t < token_end; ++t) {
-        out[t * g.out.stride] =
-            from[(t - token_begin) * kPanelRows] * g.scale + bias;
-      }
-    } else {
-      for (size_t t = token_begin; t < token_end; ++t) {
-        out[t * g.out.stride] = from[(t - token_begin) * kPanelRows] * g.scale;
-      }
+    for (size_t t = 0; t < n_tokens; ++t) {
+      const float y = acc[t * kPanelRows + lane] * g.scale;
+      out[t * g.out.stride + row] = g.bias != nullptr ? y + g.bias[row] : y;
     }
   }
 }
@@ -84,10 +106,8 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
     for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[v], b);
 #if ETALON_TIER_AMX
     if (token_end - token_begin >= kAmxMinTokens) {
-      for (size_t v = 0; v < kV; ++v) {
-        AmxChunk<Block>(rows[v], b, n, panels[v], x, b / kBlocks, token_begin,
-                        token_end, acc[v], tier_scratch);
-      }
+      AmxChunk<Block, kV>(rows, b, n, panels, x, b / kBlocks, token_begin,
+                          token_end, acc, tier_scratch);
       continue;
     }
 #endif
@@ -131,9 +151,7 @@ HWY_INLINE void GemvColumn(const GemmRows& g, const GemmActivations& x,
 template <class Block>
 HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
                              std::byte* scratch) {
-  const size_t n_rows = g.row_end - g.row_begin;
-  const RowMap map{g.row_begin, g.row_end,
-                   (n_rows + kPanelRows - 1) / kPanelRows};
+  const RowMap map = MapRows(g.row_begin, g.row_end, x.rows);
 #if ETALON_TIER_AMX
   std::optional<AmxSession> session;
   if (x.rows >= kAmxMinTokens) {
@@ -144,14 +162,14 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
     const size_t t_end = std::min(t + kTokenTile, x.rows);
     size_t c = 0;
     if (t_end - t > 1) {
-      for (; c + kGroups <= map.run; c += kGroups) {
+      for (; c + kGroups <= map.n_panels; c += kGroups) {
         PanelColumns<Block, kGroups>(g, x, map, c, t, t_end, scratch);
       }
     }
-    for (; c < map.run && t_end - t == 1 && x.rows == 1; ++c) {
+    for (; c < map.n_panels && t_end - t == 1 && x.rows == 1; ++c) {
       GemvColumn<Block>(g, x, map, c);
     }
-    for (; c < map.run; ++c) {
+    for (; c < map.n_panels; ++c) {
       PanelColumns<Block, 1>(g, x, map, c, t, t_end, scratch);
     }
   }

@@ -80,7 +80,7 @@ static_assert(PanelFormat<BlockQ5_K>::kBytes <= kMaxPanelBytes);
 inline constexpr size_t kTokenTile = 512;
 inline constexpr size_t kMaxGroups = 2;  // panels side by side
 // What a tier may keep beside them: AMX digits and result tiles.
-inline constexpr size_t kTierScratchBytes = 16 * 1024;
+inline constexpr size_t kTierScratchBytes = 24 * 1024;
 
 }  // namespace etalon::simd
 
