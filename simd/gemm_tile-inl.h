@@ -52,10 +52,13 @@ HWY_INLINE VecI32 PairSums(VecI32 w, VecI32 x) {
 }
 HWY_INLINE VecI32 Add16Bit(VecI32 a, VecI32 b) {
 #if HWY_TARGET == HWY_AVX3
-  return VecI32{_mm512_add_epi16(a.raw, b.raw)};
+  a.raw = _mm512_add_epi16(a.raw, b.raw);
 #else
-  return VecI32{_mm256_add_epi16(a.raw, b.raw)};
+  a.raw = _mm256_add_epi16(a.raw, b.raw);
 #endif
+  // g++ would turn a chain of sums into a tree, whose leaves then spill.
+  asm("" : "+v"(a.raw));
+  return a;
 }
 // acc + a.lo * b.lo + a.hi * b.hi per int32 lane of int16 pairs.
 HWY_INLINE VecI32 DotPairs(VecI32 acc, VecI32 a, VecI32 b) {
