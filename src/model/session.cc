@@ -38,9 +38,11 @@ Expected<std::unique_ptr<Session>> Session::Create(
   ETALON_ASSIGN_OR_RETURN(
       KvCache cache, KvCache::Create(model.hyperparameters(), options.n_ctx,
                                      options.k_type, options.v_type));
-  ETALON_ENSURE(options.n_ctx <= kMaxRopePositions,
+  if (options.n_ctx > kMaxRopePositions) {
+    return Fail(ErrorCode::kLimit,
                 fmt::format("context size: {} is over the limit of {}",
                             options.n_ctx, kMaxRopePositions));
+  }
   ETALON_ENSURE(options.n_batch > 0, "batch size: 0, need at least 1");
   std::unique_ptr<Session> s(new Session(model, options, std::move(cache)));
   s->options_.n_batch = std::min(options.n_batch, options.n_ctx);
@@ -138,7 +140,9 @@ void Session::FillPositions(size_t n_tokens) {
   }
 }
 
-Status Session::CheckFinite(size_t layer, Span2D<const float> x) const {
+// `what` and the position name the first bad element.
+Status Session::CheckFinite(const std::string& what, size_t first_position,
+                            Span2D<const float> x) const {
   for (size_t t = 0; t < x.rows; ++t) {
     const std::span<const float> row = x.row(t);
     // x - x is NaN for NaN and Inf, else 0: one pass that vectorises.
@@ -148,9 +152,9 @@ Status Session::CheckFinite(size_t layer, Span2D<const float> x) const {
     const auto bad = std::find_if(row.begin(), row.end(),
                                   [](float v) { return !std::isfinite(v); });
     return BadInput(fmt::format(
-        "layer {}: activation {} of position {} is {}, the model's numbers "
-        "leave the range of f32",
-        layer, bad - row.begin(), n_past_ + t, *bad));
+        "{} {} of position {} is {}, the model's numbers leave the range of "
+        "f32",
+        what, bad - row.begin(), first_position + t, *bad));
   }
   return {};
 }
@@ -182,7 +186,8 @@ Status Session::Chunk(std::span<const int32_t> tokens, Span2D<float> logits) {
     ETALON_RETURN_IF_ERROR(layer::Forward(model_.LayerConfigOf(i),
                                           weights.layers[i], state,
                                           Buffers(i, n), backend, ctx));
-    ETALON_RETURN_IF_ERROR(CheckFinite(i, x));
+    ETALON_RETURN_IF_ERROR(
+        CheckFinite(fmt::format("layer {}: activation", i), n_past_, x));
   }
   if (logits.rows > 0) {
     const Span2D<float> last = x.Rows(n - logits.rows, n);
@@ -193,6 +198,8 @@ Status Session::Chunk(std::span<const int32_t> tokens, Span2D<float> logits) {
     const GemmPart part{out.weights, out.bias, logits, out.scale};
     ETALON_RETURN_IF_ERROR(
         backend.gemm({h, {&part, 1}, state.activations}, ctx));
+    ETALON_RETURN_IF_ERROR(
+        CheckFinite("logit", n_past_ + n - logits.rows, logits));
   }
   n_past_ += n;
   return {};

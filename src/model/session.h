@@ -4,9 +4,11 @@
 #ifndef ETALON_MODEL_SESSION_H_
 #define ETALON_MODEL_SESSION_H_
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "etalon/backend.h"
@@ -36,7 +38,7 @@ class Session {
   // Appends tokens. `logits` is [0, 1 or tokens.size()] rows of [n_vocab]:
   // none, those of the last token, or all. Errors (nothing is appended): a
   // token id outside the vocabulary, no room left in the cache, non-finite
-  // activations (naming the first bad layer).
+  // activations (naming the first bad layer) or logits.
   Status Append(std::span<const int32_t> tokens, Span2D<float> logits);
 
   size_t n_past() const { return n_past_; }
@@ -59,7 +61,8 @@ class Session {
   Status Chunk(std::span<const int32_t> tokens, Span2D<float> logits);
   void FillPositions(size_t n_tokens);
   layer::LayerBuffers Buffers(size_t layer, size_t n_tokens) const;
-  Status CheckFinite(size_t layer, Span2D<const float> x) const;
+  Status CheckFinite(const std::string& what, size_t first_position,
+                     Span2D<const float> x) const;
 
   const Model& model_;
   SessionOptions options_;
