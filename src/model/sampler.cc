@@ -75,7 +75,7 @@ double Sampler::NextUniform() {
   return static_cast<double>(z >> 11) * 0x1p-53;
 }
 
-void Sampler::ApplyPenalties(std::vector<Candidate>& candidates) const {
+Status Sampler::ApplyPenalties(std::vector<Candidate>& candidates) const {
   // Candidates still lie in id order here.
   for (const auto& [token, count] : counts_) {
     if (token < 0 || static_cast<size_t>(token) >= candidates.size()) continue;
@@ -85,7 +85,12 @@ void Sampler::ApplyPenalties(std::vector<Candidate>& candidates) const {
     x = x <= 0 ? x * options_.repeat_penalty : x / options_.repeat_penalty;
     x -= static_cast<float>(count) * options_.frequency_penalty +
          options_.presence_penalty;
+    if (std::isnan(x) || x == std::numeric_limits<float>::infinity()) {
+      return BadInput(fmt::format(
+          "logits[{}]: {} after the penalties, need a number", token, x));
+    }
   }
+  return {};
 }
 
 Expected<int32_t> Argmax(std::span<const float> logits) {
@@ -101,7 +106,7 @@ Expected<int32_t> Sampler::Sample(std::span<const float> logits) {
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates_[i] = {static_cast<int32_t>(i), logits[i]};
   }
-  ApplyPenalties(candidates_);
+  ETALON_RETURN_IF_ERROR(ApplyPenalties(candidates_));
   // Descending; equal logits by ascending id, so that the order is unique.
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
@@ -118,10 +123,10 @@ Expected<int32_t> Sampler::Sample(std::span<const float> logits) {
   // Probabilities before temperature decide top-p and min-p. Own exp, so that
   // the draw does not depend on the machine's libm.
   std::vector<float> e(n);
-  const auto exp_of = [&](float inverse_temperature) {
+  const auto exp_of = [&](float temperature) {
     for (size_t i = 0; i < n; ++i) {
-      e[i] =
-          (candidates_[i].logit - candidates_[0].logit) * inverse_temperature;
+      // Divided: the inverse of a tiny temperature would be infinite.
+      e[i] = (candidates_[i].logit - candidates_[0].logit) / temperature;
     }
     simd::Exp(e.data(), e.data(), n);
   };
@@ -139,7 +144,7 @@ Expected<int32_t> Sampler::Sample(std::span<const float> logits) {
   }
   // e[0] is 1: the most likely token always stays.
   while (n > 1 && e[n - 1] < options_.min_p) --n;
-  exp_of(1.0f / options_.temperature);
+  exp_of(options_.temperature);
 
   double total = 0;
   for (size_t i = 0; i < n; ++i) total += e[i];

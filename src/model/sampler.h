@@ -38,8 +38,8 @@ class Sampler {
   // Tells the penalties about a token that was read or generated.
   void Accept(int32_t token);
 
-  // Error kBadInput when a logit is NaN or +Inf, or all are -Inf ("no token
-  // allowed"): never a made-up token.
+  // Error kBadInput when a logit is NaN or +Inf, also after the penalties, or
+  // all are -Inf ("no token allowed"): never a made-up token.
   Expected<int32_t> Sample(std::span<const float> logits);
 
  private:
@@ -48,7 +48,7 @@ class Sampler {
     float logit;
   };
 
-  void ApplyPenalties(std::vector<Candidate>& candidates) const;
+  Status ApplyPenalties(std::vector<Candidate>& candidates) const;
   double NextUniform();  // [0, 1)
 
   SamplerOptions options_;
