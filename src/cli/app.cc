@@ -49,10 +49,16 @@ void PrintError(const std::string& message) {
 int RunAction(const Action& action) {
   Expected<int> status = action();
   if (!status) {
+    if (StdoutClosed()) return kExitOk;
     PrintError(status.error().message);
     return ExitCode(status.error().code);
   }
   return *status;
+}
+
+Expected<int> Print(const std::string& text) {
+  ETALON_RETURN_IF_ERROR(WriteStdout(text));
+  return kExitOk;
 }
 
 int ParseAndRun(int argc, const char* const* argv) {
@@ -79,9 +85,9 @@ int ParseAndRun(int argc, const char* const* argv) {
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp& e) {
-    return WriteStdout(app.help()) ? kExitOk : kExitIo;
+    return RunAction([&] { return Print(app.help()); });
   } catch (const CLI::CallForVersion& e) {
-    return WriteStdout(std::string(e.what()) + "\n") ? kExitOk : kExitIo;
+    return RunAction([&] { return Print(std::string(e.what()) + "\n"); });
   } catch (const CLI::ParseError& e) {
     PrintError(std::string(e.what()) +
                (args.empty() ? " (etalon --help lists the commands)" : ""));
@@ -100,9 +106,14 @@ std::vector<std::string> RewriteShortFlags(std::vector<std::string> args) {
     for (const auto& [from, to] : kShortFlags) {
       if (args[i] == from) args[i] = to;
     }
-    // The value of these flags is anybody's text; it may look like a flag.
-    if (args[i] == "-p" || args[i] == "--prompt" ||
-        args[i] == "--system-prompt") {
+    // The value of these flags is anybody's text; where it looks like a flag
+    // it is tied to its own, or the parser would take it for one.
+    const bool prompt = args[i] == "-p" || args[i] == "--prompt";
+    if (!prompt && args[i] != "--system-prompt") continue;
+    if (i + 1 < args.size() && args[i + 1].starts_with('-')) {
+      args[i] = (prompt ? "--prompt=" : "--system-prompt=") + args[i + 1];
+      args.erase(args.begin() + static_cast<ptrdiff_t>(i) + 1);
+    } else {
       ++i;
     }
   }

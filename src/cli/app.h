@@ -27,8 +27,9 @@ Action AddQuantize(CLI::App& app);
 int Main(int argc, const char* const* argv);
 
 // Rewrites the multi-letter short flags of other engines ("-ngl", "-ctk") to
-// their long names, which is all the argument parser understands. Arguments
-// that follow a flag taking a value are left alone.
+// their long names, which is all the argument parser understands. A prompt is
+// left alone, and tied to its flag where it looks like one: `-p -5` becomes
+// `--prompt=-5`.
 std::vector<std::string> RewriteShortFlags(std::vector<std::string> args);
 
 }  // namespace etalon::cli

@@ -43,14 +43,16 @@ size_t DefaultContext(const model::Model& model,
   const model::Hyperparameters& hp = model.hyperparameters();
   const auto per_256 =
       model::KvCache::Bytes(hp, 256, session.k_type, session.v_type);
-  const uint64_t fits = AvailableMemoryBytes() / 2 / *per_256 * 256;
+  const uint64_t fits =
+      std::max<uint64_t>(1, AvailableMemoryBytes() / 2 / *per_256 * 256);
   if (fits < hp.n_ctx_train) {
     Log(LogLevel::kWarning,
         "context {} instead of the model's {}: more would take over half of "
         "the memory available (choose with -c)",
         fits, hp.n_ctx_train);
   }
-  return std::max<size_t>(1, std::min<uint64_t>(hp.n_ctx_train, fits));
+  return std::min(
+      {uint64_t{hp.n_ctx_train}, fits, uint64_t{kMaxRopePositions}});
 }
 
 void PrintTimings(double load_seconds, const GenerateStats& s) {
@@ -133,10 +135,7 @@ Expected<int> RunRun(RunOptions& o) {
   const auto stats =
       Generate(*session, *tokenizer, sampler, prompt,
                {o.n_predict, o.ignore_eos, o.special, !o.quiet}, WriteStdout);
-  if (!stats) {
-    if (StdoutClosed()) return kExitOk;
-    return tl::unexpected(stats.error());
-  }
+  if (!stats) return tl::unexpected(stats.error());
   if (!o.quiet) {
     if (stats->reason == StopReason::kContextFull) {
       Log(LogLevel::kWarning, "stopped: the context of {} is full (-c)",
