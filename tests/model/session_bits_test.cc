@@ -170,7 +170,7 @@ TEST(SessionLong, WorkspaceNeverGrows) {
       const test::ModelSpec spec = test::Quantised(plain, {type});
       const auto model = LoadTestModel(spec);
       const std::vector<int32_t> tokens = TestTokens(*model, 300);
-      for (int n_threads : {1, 4, 16}) {
+      for (int n_threads : {1, 16}) {
         SessionOptions options;
         options.n_threads = n_threads;
         options.n_ctx = 300;
@@ -178,8 +178,8 @@ TEST(SessionLong, WorkspaceNeverGrows) {
         const auto session = MakeSession(*model, options);
         const size_t growths = session->workspace().growths();
         const size_t capacity = session->workspace().capacity();
-        ASSERT_TRUE(session->Append(std::span(tokens).first(290), {}));
-        for (size_t i = 290; i < 300; ++i) {
+        ASSERT_TRUE(session->Append(std::span(tokens).first(297), {}));
+        for (size_t i = 297; i < 300; ++i) {
           AllLogits(*session, {&tokens[i], 1});
         }
         EXPECT_EQ(session->workspace().growths(), growths)
