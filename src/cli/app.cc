@@ -67,7 +67,9 @@ int ParseAndRun(int argc, const char* const* argv) {
       "`etalon COMMAND --help` tells a command's flags.",
       "etalon");
   app.set_version_flag("--version", std::string("etalon ") + kVersion);
-  app.require_subcommand(1);
+  // 0 commands is an error of ours below: the parser would say no more than
+  // that one is missing where it was misspelt.
+  app.require_subcommand(0, 1);
   app.failure_message([](const CLI::App*, const CLI::Error& e) {
     return std::string(e.what()) + "\n";
   });
@@ -89,13 +91,17 @@ int ParseAndRun(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& e) {
     return RunAction([&] { return Print(std::string(e.what()) + "\n"); });
   } catch (const CLI::ParseError& e) {
-    PrintError(std::string(e.what()) +
-               (args.empty() ? " (etalon --help lists the commands)" : ""));
+    const bool command = !app.get_subcommands().empty();
+    PrintError(command ? e.what()
+                       : "\"" + args.front() +
+                             "\": unknown command or flag (etalon --help "
+                             "lists them)");
     return kExitUsage;
   }
   for (const auto& [command, action] : commands) {
     if (command->parsed()) return RunAction(action);
   }
+  PrintError("no command given (etalon --help lists them)");
   return kExitUsage;
 }
 
