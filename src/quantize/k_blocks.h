@@ -1,4 +1,5 @@
-// One super-block of 256 weights: x and error weights w, both [256].
+// One super-block of 256 weights: x and the importance of their columns, both
+// [256]; importance may be null.
 #ifndef ETALON_QUANTIZE_K_BLOCKS_H_
 #define ETALON_QUANTIZE_K_BLOCKS_H_
 
@@ -6,9 +7,9 @@
 
 namespace etalon::quantize {
 
-void QuantizeKBlock(const float* x, const float* w, BlockQ4_K& out);
-void QuantizeKBlock(const float* x, const float* w, BlockQ5_K& out);
-void QuantizeKBlock(const float* x, const float* w, BlockQ6_K& out);
+void QuantizeBlock(const float* x, const float* importance, BlockQ4_K& out);
+void QuantizeBlock(const float* x, const float* importance, BlockQ5_K& out);
+void QuantizeBlock(const float* x, const float* importance, BlockQ6_K& out);
 
 }  // namespace etalon::quantize
 

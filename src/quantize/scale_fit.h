@@ -1,18 +1,20 @@
 // Weighted least squares for one group of weights: the scale (and minimum) of a
 // uniform quantiser that lose least.
-//   asymmetric: minimise sum_i w_i (scale * q_i + min - x_i)^2, q_i in
-//   0..levels symmetric:  minimise sum_i w_i (scale * q_i - x_i)^2, q_i in
-//   -half..half - 1
+//   FitScaleMin: minimise sum_i w_i (scale * q_i + min - x_i)^2, q_i in
+//   0..levels FitScale:    minimise sum_i w_i (scale * q_i - x_i)^2, q_i in
+//   -half..half-1
 // The q_i depend on scale and min, so the problem is solved by a search: a set
 // of slightly stretched and shrunk grids gives candidate q, each candidate its
-// least-squares scale and min in closed form, the best one a few rounds of
-// alternation (q by rounding, scale and min by least squares), which can only
-// improve it.
-// Groups have 16 or 32 values; weights are >= 0, values finite.
+// least-squares scale and min in closed form, and the best candidate wins, the
+// first one on a tie. Which grids, and every sum in f32 in the order of i, are
+// those of the established quantisers of these formats, so that the same
+// weights give the same file.
+// Groups have at most kMaxGroup values; weights are >= 0, values finite.
 #ifndef ETALON_QUANTIZE_SCALE_FIT_H_
 #define ETALON_QUANTIZE_SCALE_FIT_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace etalon::quantize {
 
@@ -23,26 +25,32 @@ struct ScaleMin {
   float min = 0.0f;
 };
 
-// max_min: upper limit of `min`: 0 for the K-quants, which store a subtracted
-// non-negative minimum, infinity where the minimum has a sign of its own.
-ScaleMin FitScaleMin(const float* x, const float* w, size_t n, int levels,
-                     float max_min);
-
-// The scale may be negative: the grid has one value more on its minus side.
-float FitScale(const float* x, const float* w, size_t n, int half);
-
-// q_i = the nearest of 0..levels to (x_i - min) / scale (0 if scale is 0), and
-// the weighted sums that errors and least squares are made of.
-struct GroupSums {
-  double error = 0;  // sum w (scale q + min - x)^2
-  double qq = 0;     // sum w q^2
-  double q = 0;      // sum w q
-  double xq = 0;     // sum w x q
-  double x = 0;      // sum w x
-  double w = 0;      // sum w
+// Candidate k = 0..count - 1 spreads levels + first + step * k steps over the
+// range of the group, from the best minimum found so far (at first the smallest
+// value, or 0) to the largest value: with fewer than `levels` the extremes are
+// exact, with more they are clipped for the benefit of the middle.
+struct Stretches {
+  float first;
+  float step;
+  int count;
 };
-GroupSums QuantizeGroup(const float* x, const float* w, size_t n, float scale,
-                        float min, float q_min, float q_max, float* q);
+
+// min <= 0: the K-quants store a subtracted non-negative minimum. q [n]: the
+// winner's codes.
+ScaleMin FitScaleMin(const float* x, const float* w, size_t n, int levels,
+                     const Stretches& stretches, float* q);
+
+// The scale may be negative: the grid has one value more on its minus side, and
+// the largest value goes there. q [n]: the winner's codes, -half for a group of
+// zeros.
+float FitScale(const float* x, const float* w, size_t n, int half, float* q);
+
+// Scales x [n] >= 0 on a grid of their own: minimise sum_i w_i (step * level_i
+// - x_i)^2, level_i in 0..top. Stretched grids first, then each level in turn
+// moves to its best place while the others stay, until none moves. Returns the
+// step.
+float FitLevels(const float* x, const float* w, size_t n, int top,
+                uint8_t* level);
 
 }  // namespace etalon::quantize
 
