@@ -240,8 +240,9 @@ float FitLevels(const float* x, const float* w, size_t n, int top,
     }
   }
   for (size_t i = 0; i < n; ++i) level[i] = static_cast<uint8_t>(q[i]);
-  const float step = wxq / wqq;
-  return wqq > 0 && std::isfinite(step) ? step : 1.0f / inverse;
+  // All weights 0, or near the end of f32: the grid as it was.
+  const float step = wqq > 0 ? wxq / wqq : 0.0f;
+  return step > 0 && std::isfinite(step) ? step : 1.0f / inverse;
 }
 
 }  // namespace etalon::quantize

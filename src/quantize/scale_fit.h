@@ -1,8 +1,8 @@
 // Weighted least squares for one group of weights: the scale (and minimum) of a
 // uniform quantiser that lose least.
-//   FitScaleMin: minimise sum_i w_i (scale * q_i + min - x_i)^2, q_i in
-//   0..levels FitScale:    minimise sum_i w_i (scale * q_i - x_i)^2, q_i in
-//   -half..half-1
+//   FitScaleMin minimises sum_i w_i (scale * q_i + min - x_i)^2,
+//   q_i in 0..levels;
+//   FitScale minimises sum_i w_i (scale * q_i - x_i)^2, q_i in -half..half-1.
 // The q_i depend on scale and min, so the problem is solved by a search: a set
 // of slightly stretched and shrunk grids gives candidate q, each candidate its
 // least-squares scale and min in closed form, and the best candidate wins, the
