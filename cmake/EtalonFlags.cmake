@@ -13,8 +13,10 @@ if(ETALON_WERROR AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     -Wno-error=stringop-overflow -Wno-error=array-bounds)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
-  # libstdc++ 12's own std::stable_sort calls a function it deprecates.
-  target_compile_options(etalon_flags INTERFACE -Wno-deprecated-declarations)
+  # libstdc++ 12's own std::stable_sort calls a function it deprecates; g++'s
+  # -Wconversion does not include sign conversions, so neither does clang's.
+  target_compile_options(etalon_flags INTERFACE
+    -Wno-deprecated-declarations -Wno-sign-conversion)
 endif()
 target_include_directories(etalon_flags INTERFACE
   ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src)

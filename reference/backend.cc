@@ -11,6 +11,7 @@ const Backend& ReferenceBackend() {
       .rms_norm = reference::RmsNorm,
       .rope = reference::Rope,
       .gemm = reference::Gemm,
+      .gemm_swiglu = reference::GemmSwiGlu,
       .kv_write = reference::KvWrite,
       .attention = reference::Attention,
       .swiglu = reference::SwiGlu,

@@ -12,6 +12,7 @@ Status Rope(const RopeArgs& args, ExecContext& ctx);
 Status Gemm(const GemmArgs& args, ExecContext& ctx);
 Status KvWrite(const KvWriteArgs& args, ExecContext& ctx);
 Status Attention(const AttentionArgs& args, ExecContext& ctx);
+Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx);
 Status SwiGlu(const SwiGluArgs& args, ExecContext& ctx);
 Status Add(const AddArgs& args, ExecContext& ctx);
 Status ScaleRows(const ScaleRowsArgs& args, ExecContext& ctx);

@@ -22,6 +22,7 @@ struct Backend {
   Status (*rms_norm)(const RmsNormArgs&, ExecContext&);
   Status (*rope)(const RopeArgs&, ExecContext&);
   Status (*gemm)(const GemmArgs&, ExecContext&);
+  Status (*gemm_swiglu)(const GemmSwiGluArgs&, ExecContext&);
   Status (*kv_write)(const KvWriteArgs&, ExecContext&);
   Status (*attention)(const AttentionArgs&, ExecContext&);
   Status (*swiglu)(const SwiGluArgs&, ExecContext&);

@@ -46,8 +46,23 @@ struct GemmArgs {
   Activations activations = Activations::kAuto;
 };
 
+// The first half of a gated feed-forward in one pass:
+//   out = silu(x Wgate^T) * (x Wup^T)
+// with the bits of Gemm, Gemm and SwiGlu (elementwise.h): rows of both matrices
+// are multiplied tile by tile and combined while they are in cache, so that
+// neither product goes to memory whole. `out` of the parts is not used.
+struct GemmSwiGluArgs {
+  Span2D<const float> x;  // [M, K]
+  GemmPart gate;          // [N, K]
+  GemmPart up;            // [N, K]
+  Span2D<float> out;      // [M, N], must not overlap x
+  Activations activations = Activations::kAuto;
+};
+
 namespace ops {
 Status Gemm(const GemmArgs& args, ExecContext& ctx);
+Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx);
+size_t GemmSwiGluWorkspaceBytes(size_t m, size_t k, int n_threads);
 // Upper bound on the scratch that Gemm takes for M rows of K activations and up
 // to 64 parts on n_threads threads.
 size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads = 8);

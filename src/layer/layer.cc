@@ -86,12 +86,10 @@ Status Attend(const LayerConfig& config, const LayerWeights& w,
 Status DenseFfn(const LayerWeights& w, const LayerState& state,
                 const LayerBuffers& b, const Backend& backend,
                 ExecContext& ctx) {
-  const std::array<GemmPart, 2> gate_up = {Part(w.gate, b.gate),
-                                           Part(w.up, b.up)};
-  ETALON_RETURN_IF_ERROR(backend.gemm({b.h, gate_up, state.activations}, ctx));
-  ETALON_RETURN_IF_ERROR(backend.swiglu({b.gate, b.up, b.gate}, ctx));
+  ETALON_RETURN_IF_ERROR(backend.gemm_swiglu(
+      {b.h, Part(w.gate, {}), Part(w.up, {}), b.ffn, state.activations}, ctx));
   const GemmPart down = Part(w.down, b.h);
-  return backend.gemm({b.gate, {&down, 1}, state.activations}, ctx);
+  return backend.gemm({b.ffn, {&down, 1}, state.activations}, ctx);
 }
 
 Status ExpertFfn(const LayerConfig& config, const LayerWeights& w,

@@ -55,8 +55,9 @@ struct LayerBuffers {
   Span2D<float> k;  // [n_tokens, n_kv_heads * head_dim]
   Span2D<float> v;
   Span2D<float> attn;  // [n_tokens, n_heads * head_dim]
-  Span2D<float> gate;  // [n_tokens, ffn_dim], dense only
-  Span2D<float> up;
+  // [n_tokens, ffn_dim], dense only; may share memory with q, k, v and attn,
+  // which are done with when the feed-forward starts.
+  Span2D<float> ffn;
   Span2D<float> router_logits;   // [n_tokens, n_experts]
   Span2D<int32_t> experts;       // [n_tokens, n_experts_used]
   Span2D<float> expert_weights;  // [n_tokens, n_experts_used]

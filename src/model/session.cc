@@ -11,10 +11,12 @@
 namespace etalon::model {
 namespace {
 
+// Rows start on cache lines.
+size_t RowStride(size_t cols) { return (cols + 15) / 16 * 16; }
+
 template <class T>
 Expected<Span2D<T>> AllocateRows(Workspace& w, size_t rows, size_t cols) {
-  // Rows start on cache lines.
-  const size_t stride = (cols + 15) / 16 * 16;
+  const size_t stride = RowStride(cols);
   ETALON_ASSIGN_OR_RETURN(const std::span<T> data,
                           w.Allocate<T>(rows * stride));
   return Span2D<T>(data.data(), rows, cols, stride);
@@ -30,6 +32,48 @@ size_t Max(const std::vector<size_t>& v) {
   return *std::max_element(v.begin(), v.end());
 }
 
+// What ops take for n tokens: the widest product's activations, one attention
+// at the full context, one mixture of experts; never two of them at a time.
+size_t ScratchBytes(const Hyperparameters& hp, size_t n,
+                    const SessionOptions& o) {
+  const size_t n_heads = Max(hp.n_heads);
+  const size_t ffn_dim = Max(hp.ffn_dim);
+  const size_t widest = std::max(hp.model_dim, n_heads * hp.head_dim);
+  const size_t products = std::max(
+      ops::GemmWorkspaceBytes(n, std::max(widest, ffn_dim), o.n_threads),
+      ops::GemmSwiGluWorkspaceBytes(n, hp.model_dim, o.n_threads));
+  const auto attention = [&](size_t n_tokens) {
+    return ops::AttentionWorkspaceBytes(n_tokens, n_heads, hp.head_dim, o.n_ctx,
+                                        o.n_threads);
+  };
+  const size_t experts =
+      hp.n_experts == 0
+          ? 0
+          : ops::MoeFfnWorkspaceBytes(n, hp.n_experts_used, hp.model_dim,
+                                      ffn_dim, hp.n_experts, o.n_threads);
+  return std::max({products, attention(n), attention(1), experts});
+}
+
+// The longest chunk, up to 512 tokens, whose activations and scratch stay
+// within a budget: long chunks share the unpacking of the weights, but the
+// memory beside the file and the cache is promised to be small.
+size_t ChooseBatch(const Hyperparameters& hp, const SessionOptions& o) {
+  constexpr size_t kBudget = size_t{48} << 20;
+  const size_t q_dim = Max(hp.n_heads) * hp.head_dim;
+  const size_t kv_dim = Max(hp.n_kv_heads) * hp.head_dim;
+  const size_t moe = hp.n_experts > 0 ? 1 : 0;
+  const size_t floats_per_token =
+      (2 + moe) * hp.model_dim +
+      std::max(2 * (q_dim + kv_dim), (1 - moe) * Max(hp.ffn_dim));
+  size_t n = 512;
+  while (n > 32 &&
+         n * floats_per_token * sizeof(float) + ScratchBytes(hp, n, o) >
+             kBudget) {
+    n -= 32;
+  }
+  return n;
+}
+
 }  // namespace
 
 Expected<std::unique_ptr<Session>> Session::Create(
@@ -43,9 +87,10 @@ Expected<std::unique_ptr<Session>> Session::Create(
                 fmt::format("context size: {} is over the limit of {}",
                             options.n_ctx, kMaxRopePositions));
   }
-  ETALON_ENSURE(options.n_batch > 0, "batch size: 0, need at least 1");
   std::unique_ptr<Session> s(new Session(model, options, std::move(cache)));
-  s->options_.n_batch = std::min(options.n_batch, options.n_ctx);
+  size_t& n_batch = s->options_.n_batch;
+  if (n_batch == 0) n_batch = ChooseBatch(model.hyperparameters(), options);
+  n_batch = std::min(n_batch, options.n_ctx);
   ETALON_RETURN_IF_ERROR(s->Prepare());
   return s;
 }
@@ -64,12 +109,12 @@ Status Session::Prepare() {
     Span2D<float>* rows;
     size_t cols;
   };
+  // The feed-forward's rows lie over those of attention: never both in use.
+  const size_t attention_dim = RowStride(q_dim) * 2 + RowStride(kv_dim) * 2;
+  Span2D<float> shared;
   for (const Buffer& b :
        {Buffer{&buffers_.x, hp.model_dim}, Buffer{&buffers_.h, hp.model_dim},
-        Buffer{&buffers_.q, q_dim}, Buffer{&buffers_.k, kv_dim},
-        Buffer{&buffers_.v, kv_dim}, Buffer{&buffers_.attn, q_dim},
-        Buffer{&buffers_.gate, moe ? 0 : ffn_dim},
-        Buffer{&buffers_.up, moe ? 0 : ffn_dim},
+        Buffer{&shared, std::max(attention_dim, moe ? 0 : ffn_dim)},
         Buffer{&buffers_.router_logits, hp.n_experts},
         Buffer{&buffers_.expert_weights, hp.n_experts_used},
         Buffer{&buffers_.moe_out, moe ? hp.model_dim : 0},
@@ -79,6 +124,14 @@ Status Session::Prepare() {
     ETALON_ASSIGN_OR_RETURN(*b.rows,
                             AllocateRows<float>(workspace_, n, b.cols));
   }
+  float* next = shared.data;
+  for (const Buffer& b :
+       {Buffer{&buffers_.q, q_dim}, Buffer{&buffers_.attn, q_dim},
+        Buffer{&buffers_.k, kv_dim}, Buffer{&buffers_.v, kv_dim}}) {
+    *b.rows = {next, n, b.cols, RowStride(b.cols)};
+    next += n * RowStride(b.cols);
+  }
+  if (!moe) buffers_.ffn = {shared.data, n, ffn_dim, RowStride(ffn_dim)};
   if (moe) {
     ETALON_ASSIGN_OR_RETURN(
         buffers_.experts,
@@ -90,21 +143,7 @@ Status Session::Prepare() {
     ETALON_ASSIGN_OR_RETURN(q_scale_, workspace_.Allocate<float>(n));
   }
 
-  // The widest product's activations, one attention at the full context, one
-  // mixture of experts: never two of them at a time.
-  const size_t widest = std::max({hp.model_dim, q_dim, ffn_dim});
-  size_t scratch = std::max(
-      ops::GemmWorkspaceBytes(n, widest),
-      std::max(
-          ops::AttentionWorkspaceBytes(n, n_heads, hp.head_dim, options_.n_ctx),
-          ops::AttentionWorkspaceBytes(1, n_heads, hp.head_dim,
-                                       options_.n_ctx)));
-  if (moe) {
-    scratch = std::max(
-        scratch,
-        ops::MoeFfnWorkspaceBytes(n, hp.n_experts_used, hp.model_dim, ffn_dim));
-  }
-  return workspace_.Reserve(scratch);
+  return workspace_.Reserve(ScratchBytes(hp, n, options_));
 }
 
 layer::LayerBuffers Session::Buffers(size_t layer, size_t n) const {
@@ -118,8 +157,7 @@ layer::LayerBuffers Session::Buffers(size_t layer, size_t n) const {
   b.k = Corner(buffers_.k, n, kv_dim);
   b.v = Corner(buffers_.v, n, kv_dim);
   b.attn = Corner(buffers_.attn, n, q_dim);
-  b.gate = Corner(buffers_.gate, n, c.ffn_dim);
-  b.up = Corner(buffers_.up, n, c.ffn_dim);
+  b.ffn = Corner(buffers_.ffn, n, c.ffn_dim);
   b.router_logits = Corner(buffers_.router_logits, n, c.n_experts);
   b.experts = Corner(buffers_.experts, n, c.n_experts_used);
   b.expert_weights = Corner(buffers_.expert_weights, n, c.n_experts_used);

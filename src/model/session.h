@@ -20,8 +20,8 @@
 namespace etalon::model {
 
 struct SessionOptions {
-  size_t n_ctx = 512;    // KV capacity in positions
-  size_t n_batch = 256;  // tokens per prefill chunk
+  size_t n_ctx = 512;  // KV capacity in positions
+  size_t n_batch = 0;  // tokens per prefill chunk; 0: the engine's choice
   TensorType k_type = TensorType::kF32;
   TensorType v_type = TensorType::kF32;
   int n_threads = 1;

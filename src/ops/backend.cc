@@ -9,6 +9,7 @@ const Backend& CpuBackend() {
       .rms_norm = ops::RmsNorm,
       .rope = ops::Rope,
       .gemm = ops::Gemm,
+      .gemm_swiglu = ops::GemmSwiGlu,
       .kv_write = ops::KvWrite,
       .attention = ops::Attention,
       .swiglu = ops::SwiGlu,

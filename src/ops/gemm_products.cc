@@ -13,11 +13,14 @@
 namespace etalon::ops {
 namespace {
 
-// Rows of one task: enough tasks that threads finish together, each a whole
-// number of panels. Where rows are cut never shows in the result.
 constexpr size_t kRowUnit = 16;
 constexpr size_t kTasksPerThread = 8;
-constexpr size_t kMaxTaskRows = 256;
+
+size_t Blocks(size_t rows, size_t task_rows) {
+  return (rows + task_rows - 1) / task_rows;
+}
+
+}  // namespace
 
 size_t TaskRows(size_t total_rows, int n_threads) {
   const size_t wanted =
@@ -25,12 +28,6 @@ size_t TaskRows(size_t total_rows, int n_threads) {
   const size_t units = (wanted + kRowUnit - 1) / kRowUnit;
   return std::clamp(units * kRowUnit, kRowUnit, kMaxTaskRows);
 }
-
-size_t Blocks(size_t rows, size_t task_rows) {
-  return (rows + task_rows - 1) / task_rows;
-}
-
-}  // namespace
 
 Status CheckWeights(std::string_view what, const WeightMatrix& w, size_t k) {
   const TypeTraits* traits = FindTypeTraits(w.type);
