@@ -28,8 +28,9 @@ namespace etalon::simd {
 // Query rows per call: enough to pay for widening f16 keys and values once per
 // call, few enough that rows, scores and states stay in L2.
 inline constexpr size_t kAttentionMaxRows = 64;
-// Rows are processed four at a time (the QK register tile).
-inline constexpr size_t kAttentionRowTile = 4;
+// Up to this many rows (one token's heads) keys and values are read straight
+// from the cache, each once; more rows lie in the lanes of vectors, 16 by 16.
+inline constexpr size_t kAttentionFewRows = 8;
 // Positions widened to f32 at a time: 32 KiB at head_dim 128. Each is paid for
 // by walking all rows, so longer blocks pay as long as they stay in L1.
 inline constexpr size_t kAttentionBlock = 64;
@@ -38,10 +39,10 @@ inline constexpr size_t kAttentionBlock = 64;
 constexpr size_t PaddedHeadDim(size_t head_dim) {
   return (head_dim + 15) / 16 * 16;
 }
-// n_rows in whole row tiles: the rows that q and scores have below.
+// n_rows in whole tiles: the rows that q and scores have below.
 constexpr size_t PaddedRows(size_t n_rows) {
-  return (n_rows + kAttentionRowTile - 1) / kAttentionRowTile *
-         kAttentionRowTile;
+  const size_t tile = n_rows > kAttentionFewRows ? 16 : n_rows > 4 ? 8 : 4;
+  return (n_rows + tile - 1) / tile * tile;
 }
 
 // Keys or values of one kv head, from the chunk's first position on.
@@ -58,11 +59,12 @@ struct SoftmaxStates {
 };
 
 struct AttentionChunkArgs {
-  const float* q = nullptr;  // [PaddedRows, PaddedHeadDim], +0 past the data
+  const float* q = nullptr;  // as PackQueries leaves it
   size_t n_rows = 0;         // 1..kAttentionMaxRows
   size_t head_dim = 0;
   KvRows k;
   KvRows v;
+  KvRows next_k;  // what the caller will read next, or no data: a hint only
   const size_t* n_visible = nullptr;  // [n_rows], 0..256 each
   float scale = 0.0f;
   float* scores = nullptr;  // scratch [PaddedRows, 256]
@@ -71,6 +73,12 @@ struct AttentionChunkArgs {
   SoftmaxStates state;
 };
 void AttentionChunk(const AttentionChunkArgs& args);
+
+// Query rows [n_rows], head_dim elements each, in the order that the kernels
+// want: q has PaddedRows(n_rows) * PaddedHeadDim(head_dim) elements, those
+// without data +0.
+void PackQueries(const float* const* rows, size_t n_rows, size_t head_dim,
+                 float* q);
 
 // into = merge(into, later), `later` being the next chunk in position order.
 // Rows with n_visible 0 in the later chunk keep their state bit by bit.

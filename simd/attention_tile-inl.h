@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "simd/f16-inl.h"
 #include "simd/lanes-inl.h"
@@ -24,10 +23,16 @@ namespace HWY_NAMESPACE {
 // fill the register file: 16 of 32 on AVX-512, where they also fold into
 // exactly one register; 8 of 16 on AVX2; the scalar target has one dot's lanes.
 inline constexpr size_t kTileDots = kVecs == 1 ? 16 : kVecs == 2 ? 4 : 1;
-// Rows of a full tile, and strips of 16 lanes in the PV tile: as many
-// accumulators again.
-inline constexpr size_t kTileRows = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
-inline constexpr size_t kTileStrips = kTileDots / kTileRows;
+// Rows of a QK tile at most: each key is widened once for all of them.
+inline constexpr size_t kTileRows = kVecs == 1 ? 8 : kVecs == 2 ? 2 : 1;
+// Rows of a PV tile that must finish on its own.
+inline constexpr size_t kValueRows = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
+// Strips of 16 lanes in the PV tile of kRows rows: as many accumulators as a QK
+// tile has, but 8 for one row: longer ones than a common head_dim help nobody.
+template <size_t kRows>
+inline constexpr size_t kTileStrips = kRows == 3
+                                          ? kTileDots / 4
+                                          : HWY_MIN(kTileDots / kRows, 8);
 
 HWY_INLINE F32x16 LoadKv(const float* HWY_RESTRICT p) { return Load16(p); }
 HWY_INLINE F32x16 LoadKv(const uint16_t* HWY_RESTRICT p) {
@@ -84,12 +89,13 @@ HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc, float scale,
 
 // scores[r * kKeys + c] = fl(q[r] . k[c] * scale) for kRows query rows
 // (q_stride apart) and kKeys = kTileDots / kRows keys; dim is a multiple of 16.
-// Where kPrefetch, the line `ahead` elements on is asked for as each line of
-// keys is read.
+// Where kPrefetch, a line of ahead[c] is asked for as each line of k[c] is
+// read.
 template <size_t kRows, bool kPrefetch, class T>
 HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
                         const T* const* HWY_RESTRICT k, size_t dim,
-                        size_t ahead, float scale, float* HWY_RESTRICT scores) {
+                        const T* const* ahead, float scale,
+                        float* HWY_RESTRICT scores) {
   constexpr size_t kKeys = kTileDots / kRows;
   constexpr size_t kPerLine = 64 / sizeof(T);
   F32x16 acc[kTileDots];
@@ -97,13 +103,14 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
   for (size_t i = 0; i < kTileDots; ++i) acc[i] = Zero16();
   for (size_t d = 0; d < dim; d += kLanes) {
     F32x16 row[kRows];
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) row[r] = Load16(q + r * q_stride + d);
     HWY_UNROLL(16)
     for (size_t c = 0; c < kKeys; ++c) {
-      if (kPrefetch && d % kPerLine == 0) hwy::Prefetch(k[c] + d + ahead);
+      if (kPrefetch && d % kPerLine == 0)
+        __builtin_prefetch(ahead[c] + d, 0, 2);
       const F32x16 key = LoadKv(k[c] + d);
-      HWY_UNROLL(4)
+      HWY_UNROLL(8)
       for (size_t r = 0; r < kRows; ++r) {
         acc[r * kKeys + c] = Fma16(row[r], key, acc[r * kKeys + c]);
       }
@@ -112,46 +119,85 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
   FoldTile(acc, scale, scores);
 }
 
+// Weights of a few rows: that of row r at position p is at
+// data[p * pos_stride + r * row_stride].
+struct Weights {
+  const float* data;
+  size_t pos_stride;
+  size_t row_stride;
+
+  Weights From(size_t p, size_t r) const {
+    return {data + p * pos_stride + r * row_stride, pos_stride, row_stride};
+  }
+};
+
 // o[r, 16 s ..] = fma(w[r, p], v[p, 16 s ..], o) over ascending p < n, for
-// kRows rows and kStrips strips of 16 lanes.
+// kRows rows and kStrips strips of 16 lanes. Where `ahead` is given, the lines
+// of ahead[p] that v[p] has are asked for as those are read.
 template <size_t kRows, size_t kStrips, bool kPrefetch, class T>
-HWY_INLINE void ValueTile(const float* HWY_RESTRICT w, size_t w_stride,
-                          const T* HWY_RESTRICT v, size_t v_stride, size_t n,
-                          size_t ahead, float* HWY_RESTRICT o,
-                          size_t o_stride) {
+HWY_INLINE void ValueTile(const Weights& w, const T* HWY_RESTRICT v,
+                          size_t v_stride, size_t n, const T* const* ahead,
+                          size_t lane, float* HWY_RESTRICT o, size_t o_stride) {
+  constexpr size_t kPerLine = 64 / sizeof(T);
   F32x16 acc[kRows * kStrips];
-  HWY_UNROLL(4)
+  HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t s = 0; s < kStrips; ++s) {
       acc[r * kStrips + s] = Load16(o + r * o_stride + s * kLanes);
     }
   }
+  const float* HWY_RESTRICT weights = w.data;
   for (size_t p = 0; p < n; ++p) {
     const T* HWY_RESTRICT value = v + p * v_stride;
     F32x16 strip[kStrips];
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t s = 0; s < kStrips; ++s) {
-      if (kPrefetch && s * sizeof(T) % 4 == 0) {
-        hwy::Prefetch(value + s * kLanes + ahead);
+      if (kPrefetch && s * kLanes % kPerLine == 0) {
+        __builtin_prefetch(ahead[p] + lane + s * kLanes, 0, 2);
       }
       strip[s] = LoadKv(value + s * kLanes);
     }
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
-      const F32x16 weight = Set16(w[r * w_stride + p]);
-      HWY_UNROLL(4)
+      const F32x16 weight = Set16(weights[r * w.row_stride]);
+      HWY_UNROLL(8)
       for (size_t s = 0; s < kStrips; ++s) {
         acc[r * kStrips + s] = Fma16(weight, strip[s], acc[r * kStrips + s]);
       }
     }
+    weights += w.pos_stride;
   }
-  HWY_UNROLL(4)
+  HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t s = 0; s < kStrips; ++s) {
       Store16(acc[r * kStrips + s], o + r * o_stride + s * kLanes);
     }
+  }
+}
+
+// All strips of kRows rows.
+template <size_t kRows, bool kPrefetch, class T>
+void AddValues(const Weights& w, const T* v, size_t v_stride, size_t n,
+               const T* const* ahead, float* o, size_t dim) {
+  constexpr size_t kStrips = kTileStrips<kRows>;
+  const size_t strips = dim / kLanes;
+  size_t s = 0;
+  for (; s + kStrips <= strips; s += kStrips) {
+    ValueTile<kRows, kStrips, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
+                                         s * kLanes, o + s * kLanes, dim);
+  }
+  if constexpr (kStrips == 8) {
+    if (s + 4 <= strips) {
+      ValueTile<kRows, 4, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
+                                     s * kLanes, o + s * kLanes, dim);
+      s += 4;
+    }
+  }
+  for (; s < strips; ++s) {
+    ValueTile<kRows, 1, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
+                                   s * kLanes, o + s * kLanes, dim);
   }
 }
 

@@ -103,18 +103,26 @@ struct Problem {
     return limit > begin ? std::min(limit - begin, kKvChunk) : 0;
   }
 
-  // Rows [begin, begin + n) as simd::AttentionChunk wants them.
+  // Rows [begin, begin + n), a tile, as simd::AttentionChunk wants them.
   void PackQueries(size_t kv_head, size_t begin, size_t n, float* q) const {
-    std::fill_n(q, PaddedRows(n) * dim, 0.0f);
+    std::array<const float*, kAttentionMaxRows> rows_of_tile;
     for (size_t r = 0; r < n; ++r) {
-      std::copy_n(args.q.at(Token(begin + r), Head(kv_head, begin + r)),
-                  args.q.head_dim, q + r * dim);
+      rows_of_tile[r] = args.q.at(Token(begin + r), Head(kv_head, begin + r));
     }
+    simd::PackQueries(rows_of_tile.data(), n, args.q.head_dim, q);
   }
   static simd::KvRows ChunkRows(const KvView& x, size_t kv_head, size_t chunk) {
     const size_t at = kv_head * x.head_stride + chunk * kKvChunk * x.pos_stride;
     const size_t bytes = x.type == TensorType::kF16 ? 2 : 4;
     return {x.type, x.data + at * bytes, x.pos_stride};
+  }
+  // What one chunk after (kv_head, chunk) will read; a hint.
+  simd::KvRows NextKeys(size_t kv_head, size_t chunk) const {
+    if (chunk + 1 < n_chunks) return ChunkRows(args.k, kv_head, chunk + 1);
+    if (kv_head + 1 < args.k.n_kv_heads) {
+      return ChunkRows(args.k, kv_head + 1, 0);
+    }
+    return {};
   }
   // The state of n packed rows after one chunk alone.
   void Chunk(size_t kv_head, size_t chunk, size_t n, const float* q,
@@ -125,6 +133,7 @@ struct Problem {
                           .head_dim = args.q.head_dim,
                           .k = ChunkRows(args.k, kv_head, chunk),
                           .v = ChunkRows(args.v, kv_head, chunk),
+                          .next_k = NextKeys(kv_head, chunk),
                           .n_visible = n_visible,
                           .scale = args.scale,
                           .scores = scratch,
@@ -163,7 +172,10 @@ Status Split(const Problem& p, ExecContext& ctx) {
   }
   float* scratch = carver.Take(n_workers * worker_floats);
   for (size_t h = 0; h < n_kv_heads; ++h) {
-    p.PackQueries(h, 0, p.rows, q + h * q_floats);
+    for (size_t row = 0; row < p.rows; row += tile_rows) {
+      p.PackQueries(h, row, std::min(tile_rows, p.rows - row),
+                    q + h * q_floats + row * p.dim);
+    }
   }
 
   // Slot 0 keeps the merged state; a wave after the first fills slots 1, ...
@@ -286,11 +298,11 @@ size_t AttentionWorkspaceBytes(size_t n_tokens, size_t n_heads, size_t head_dim,
   const size_t n_chunks = CeilDiv(kv_len, kKvChunk);
   const size_t threads = static_cast<size_t>(std::max(n_threads, 1));
   const size_t split_tokens = std::min(n_tokens, kSplitTokens);
-  // A kv head has at most n_tokens * n_heads rows. Padding of rows is worst
-  // with one kv head per head.
+  // A kv head has at most n_tokens * n_heads rows. Up to 8 rows, padding is
+  // worst with one kv head per head; from 9 on it less than doubles them.
   const size_t split_rows = std::min(split_tokens * n_heads, kAttentionMaxRows);
   const size_t split =
-      n_heads * PaddedRows(split_tokens) * dim +
+      n_heads * std::max(PaddedRows(split_tokens), 2 * split_tokens) * dim +
       std::min(n_chunks, kWave) * StatesFloats(n_heads * split_tokens, dim) +
       std::min(threads, n_heads * std::min(n_chunks, kWave)) *
           ChunkScratchFloats(split_rows, dim);

@@ -43,13 +43,13 @@ class AttentionKernel : public ::testing::TestWithParam<SimdTier> {
              size_t head_dim, const std::vector<float>& kv,
              const std::vector<size_t>& n_visible) {
     const size_t dim = PaddedHeadDim(head_dim);
-    std::vector<float> packed(PaddedRows(n) * dim, 0.0f);
-    for (size_t r = 0; r < n; ++r) {
-      for (size_t d = 0; d < head_dim; ++d) {
-        packed[r * dim + d] = q[(first + r) * head_dim + d];
-      }
-    }
     const float nan = std::nanf("");
+    std::vector<float> packed(PaddedRows(n) * dim, nan);
+    std::vector<const float*> rows_of_q(n);
+    for (size_t r = 0; r < n; ++r) {
+      rows_of_q[r] = q.data() + (first + r) * head_dim;
+    }
+    simd::PackQueries(rows_of_q.data(), n, head_dim, packed.data());
     std::vector<float> scores(PaddedRows(n) * kKvChunk, nan);
     std::vector<float> block(simd::kAttentionBlock * dim, nan);
     States state(n, head_dim);
@@ -61,6 +61,7 @@ class AttentionKernel : public ::testing::TestWithParam<SimdTier> {
                           .head_dim = head_dim,
                           .k = rows,
                           .v = rows,
+                          .next_k = {},
                           .n_visible = n_visible.data() + first,
                           .scale = 0.125f,
                           .scores = scores.data(),
@@ -85,7 +86,7 @@ TEST_P(AttentionKernel, StateIndependentOfGroupingOfRows) {
     }
     States all = Run(q, 0, kRows, head_dim, kv, n_visible);
     const size_t dim = PaddedHeadDim(head_dim);
-    for (const size_t group : {1, 2, 3, 5, 8, 9}) {
+    for (const size_t group : {1, 2, 3, 5, 8, 9, 17, 33}) {
       for (size_t first = 0; first < kRows; first += group) {
         const size_t n = std::min(group, kRows - first);
         States part = Run(q, first, n, head_dim, kv, n_visible);
