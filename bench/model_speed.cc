@@ -74,8 +74,9 @@ Status Run(int argc, char** argv) {
   const bool f16 = argc > 6 && std::strcmp(argv[6], "f16") == 0;
   const int n_threads = DefaultThreads().n_threads;
 
-  ETALON_ASSIGN_OR_RETURN(
-      const auto model, model::Model::Load(argv[1], {.n_threads = n_threads}));
+  model::LoadOptions load;
+  load.n_threads = n_threads;
+  ETALON_ASSIGN_OR_RETURN(const auto model, model::Model::Load(argv[1], load));
   const size_t n_vocab = model->hyperparameters().n_vocab;
   model::SessionOptions options;
   options.n_ctx = depth + std::max(n_prompt, n_decode) + 1;
