@@ -1,0 +1,230 @@
+// A chunk for a few query rows, one token's heads: keys and values straight
+// from the cache. Per-target: see foreach_target.
+#if defined(ETALON_SIMD_ATTENTION_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ETALON_SIMD_ATTENTION_FEW_INL_H_
+#undef ETALON_SIMD_ATTENTION_FEW_INL_H_
+#else
+#define ETALON_SIMD_ATTENTION_FEW_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "etalon/attention.h"
+#include "hwy/highway.h"
+#include "simd/attention.h"
+#include "simd/attention_block-inl.h"
+#include "simd/attention_tile-inl.h"
+#include "simd/attention_values-inl.h"
+#include "simd/exp-inl.h"
+#include "simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace HWY_NAMESPACE {
+
+// Positions between two looks at the same strip of values: what the second
+// half of a row's lanes needs is then still in L1, and DRAM sees whole rows.
+inline constexpr size_t kDirectBlock = 32;
+// How far ahead of a few rows keys and values are asked for, into L2: enough to
+// cover the latency of DRAM. Measured on one core, f16, 8 kv heads x 128, 2
+// rows, as a share of the read roof: 4 KiB into L2 85 %, into L1 82 %; 16 KiB
+// into L2 80 %, into L1 76 %.
+inline constexpr size_t kPrefetchBytes = 4096;
+
+// Few rows meet each key once and should wait for DRAM only: keys and values
+// are widened in registers and asked for ahead of time. What is read in which
+// order: in step j the keys j, stretch + j, 2 stretch + j, ... of kKeys equal
+// stretches (DRAM serves several streams faster than one), then the values from
+// first to last, then the next chunk. The prefetch runs ahead in that
+// order, across its joints.
+template <class T>
+class ReadAhead {
+ public:
+  ReadAhead(const AttentionChunkArgs& a, size_t n, size_t n_keys)
+      : a_(a), n_(n), n_keys_(n_keys), stretch_((n + n_keys - 1) / n_keys) {
+    const size_t rows = kPrefetchBytes / (a.head_dim * sizeof(T));
+    steps_ = HWY_MAX(1, HWY_MIN(rows, kKvChunk / 2) / n_keys);
+  }
+  size_t stretch() const { return stretch_; }
+  // The row to ask for when key c of step j is read.
+  const T* AtKey(size_t c, size_t j) const {
+    if (j + steps_ < stretch_) return Key(a_.k, c * stretch_ + j + steps_);
+    return Value((j + steps_ - stretch_) * n_keys_ + c);
+  }
+  // The row to ask for when value p is read.
+  const T* AtValue(size_t p) const { return Value(p + steps_ * n_keys_); }
+
+ private:
+  const T* Key(const KvRows& rows, size_t p) const {
+    return Elements<T>(rows) + HWY_MIN(p, n_ - 1) * rows.stride;
+  }
+  const T* Value(size_t p) const {
+    if (p < n_ || a_.next_k.data == nullptr) return Key(a_.v, p);
+    // The next chunk, taken to be as long as this one.
+    const size_t i = p - n_;
+    return Key(a_.next_k, i % n_keys_ * stretch_ + i / n_keys_);
+  }
+
+  const AttentionChunkArgs& a_;
+  size_t n_, n_keys_, stretch_, steps_;
+};
+
+// Scores of kRows rows from `row` on against the keys at positions pos[c].
+template <size_t kRows, bool kPrefetch, class T>
+HWY_INLINE void ScoreTile(const AttentionChunkArgs& a, size_t row,
+                          const T* const* k, const size_t* pos,
+                          const T* const* ahead) {
+  constexpr size_t kKeys = kTileDots / kRows;
+  const size_t dim = PaddedHeadDim(a.head_dim);
+  HWY_ALIGN float tile[kTileDots];
+  DotTile<kRows, kPrefetch>(a.q + row * dim, dim, k, dim, ahead, a.scale, tile);
+  for (size_t r = 0; r < kRows; ++r) {
+    float* scores = a.scores + (row + r) * kKvChunk;
+    for (size_t c = 0; c < kKeys; ++c) scores[pos[c]] = tile[r * kKeys + c];
+  }
+}
+
+// Of a few rows, keys straight from the cache. A position past the end repeats
+// the last one, whose score is then stored twice.
+template <size_t kRows, class T>
+void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
+  constexpr size_t kKeys = kTileDots / kRows;
+  const T* k = Elements<T>(a.k);
+  const ReadAhead<T> read(a, n, kKeys);
+  for (size_t j = 0; j < read.stretch(); ++j) {
+    const T* keys[kKeys];
+    const T* ahead[kKeys];
+    size_t pos[kKeys];
+    for (size_t c = 0; c < kKeys; ++c) {
+      pos[c] = HWY_MIN(c * read.stretch() + j, n - 1);
+      keys[c] = k + pos[c] * a.k.stride;
+      ahead[c] = read.AtKey(c, j);
+    }
+    ScoreTile<kRows, true>(a, 0, keys, pos, ahead);
+    for (size_t row = kRows; row < a.n_rows; row += kRows) {
+      ScoreTile<kRows, false>(a, row, keys, pos, ahead);
+    }
+  }
+}
+
+// Of a few rows whose keys must be padded to whole steps.
+template <size_t kRows>
+void ScoresWidened(const AttentionChunkArgs& a, size_t n) {
+  constexpr size_t kKeys = kTileDots / kRows;
+  for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
+    const size_t count = HWY_MIN(kAttentionBlock, n - begin);
+    const F32Rows block = BlockOf(a, a.k, begin, count);
+    for (size_t j = 0; j < count; j += kKeys) {
+      const float* keys[kKeys];
+      size_t pos[kKeys];
+      for (size_t c = 0; c < kKeys; ++c) {
+        const size_t p = HWY_MIN(j + c, count - 1);
+        pos[c] = begin + p;
+        keys[c] = block.data + p * block.stride;
+      }
+      for (size_t row = 0; row < a.n_rows; row += kRows) {
+        ScoreTile<kRows, false>(a, row, keys, pos, keys);
+      }
+    }
+  }
+}
+
+template <size_t kRows>
+void ScoresOfFew(const AttentionChunkArgs& a, size_t n) {
+  constexpr size_t kTile = HWY_MIN(kRows, kTileRows);
+  if (a.head_dim % kLanes != 0) {
+    ScoresWidened<kTile>(a, n);
+  } else if (a.k.type == TensorType::kF16) {
+    ScoresDirect<kTile, uint16_t>(a, n);
+  } else {
+    ScoresDirect<kTile, float>(a, n);
+  }
+}
+
+// m = max s; s becomes e = exp(s - m); l = sum e. Positions n .. to the next
+// step of 16 take part as s = -Inf: e is +0 there and cannot change l.
+HWY_INLINE void Softmax(float* HWY_RESTRICT s, size_t n, float* HWY_RESTRICT m,
+                        float* HWY_RESTRICT l) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const size_t steps = (n + kLanes - 1) / kLanes * kLanes;
+  for (size_t p = n; p < steps; ++p) s[p] = -kInf;
+  F32x16 max = Load16(s);
+  for (size_t p = kLanes; p < steps; p += kLanes) {
+    const F32x16 x = Load16(s + p);
+    for (size_t i = 0; i < kVecs; ++i) max.v[i] = hn::Max(max.v[i], x.v[i]);
+  }
+  HWY_ALIGN float lane[kLanes];
+  Store16(max, lane);
+  float chunk_max = lane[0];
+  for (size_t i = 1; i < kLanes; ++i) {
+    chunk_max = lane[i] > chunk_max ? lane[i] : chunk_max;
+  }
+  const F32x16 base = Set16(chunk_max == -kInf ? 0.0f : chunk_max);
+  F32x16 sum = Zero16();
+  for (size_t p = 0; p < steps; p += kLanes) {
+    F32x16 x = Load16(s + p);
+    for (size_t i = 0; i < kVecs; ++i) x.v[i] = hn::Sub(x.v[i], base.v[i]);
+    const F32x16 e = Exp16(x);
+    Store16(e, s + p);
+    sum = Add16(sum, e);
+  }
+  *m = chunk_max;
+  *l = Fold16(sum);
+}
+
+// Eight rows exactly make a tile of their own; else tiles of kValueRows.
+inline size_t ValueTileRows(size_t n_rows) {
+  return n_rows == kTileRows ? kTileRows : kValueRows;
+}
+
+template <class T>
+void ValuesDirect(const AttentionChunkArgs& a, size_t n, size_t n_keys) {
+  const T* v = Elements<T>(a.v);
+  const ReadAhead<T> read(a, n, n_keys);
+  const size_t tile = ValueTileRows(a.n_rows);
+  for (size_t begin = 0; begin < n; begin += kDirectBlock) {
+    const size_t count = HWY_MIN(kDirectBlock, n - begin);
+    const T* block = v + begin * a.v.stride;
+    const T* ahead[kDirectBlock];
+    for (size_t p = 0; p < count; ++p) ahead[p] = read.AtValue(begin + p);
+    for (size_t row = 0; row < a.n_rows; row += tile) {
+      const size_t n_rows = HWY_MIN(tile, a.n_rows - row);
+      const Weights w{a.scores + row * kKvChunk + begin, 1, kKvChunk};
+      if (row == 0) {
+        AddValuesOfTile<true>(a, row, n_rows, w, block, a.v.stride, begin,
+                              count, ahead);
+      } else {
+        AddValuesOfTile<false>(a, row, n_rows, w, block, a.v.stride, begin,
+                               count, ahead);
+      }
+    }
+  }
+}
+
+// kRows: rows of the QK tile.
+template <size_t kRows>
+void ChunkOfFew(const AttentionChunkArgs& a, size_t n) {
+  ScoresOfFew<kRows>(a, n);
+  for (size_t r = 0; r < a.n_rows; ++r) {
+    if (a.n_visible[r] == 0) continue;
+    Softmax(a.scores + r * kKvChunk, a.n_visible[r], a.state.m + r,
+            a.state.l + r);
+  }
+  ClearOutputs(a);
+  constexpr size_t kKeys = kTileDots / HWY_MIN(kRows, kTileRows);
+  if (a.head_dim % kLanes != 0) {
+    ValuesBlocked(a, n);
+  } else if (a.v.type == TensorType::kF16) {
+    ValuesDirect<uint16_t>(a, n, kKeys);
+  } else {
+    ValuesDirect<float>(a, n, kKeys);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

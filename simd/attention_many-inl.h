@@ -1,0 +1,101 @@
+// A chunk for many query rows, 16 by 16 in the lanes of vectors. Per-target:
+// see foreach_target.
+#if defined(ETALON_SIMD_ATTENTION_MANY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ETALON_SIMD_ATTENTION_MANY_INL_H_
+#undef ETALON_SIMD_ATTENTION_MANY_INL_H_
+#else
+#define ETALON_SIMD_ATTENTION_MANY_INL_H_
+#endif
+
+#include <cstddef>
+
+#include "etalon/attention.h"
+#include "hwy/highway.h"
+#include "simd/attention.h"
+#include "simd/attention_block-inl.h"
+#include "simd/attention_lanes-inl.h"
+#include "simd/attention_tile-inl.h"
+#include "simd/attention_values-inl.h"
+#include "simd/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace HWY_NAMESPACE {
+
+// Of all groups of 16 rows against keys [j, j + kKeys) of a block.
+template <size_t kGroups, size_t kKeys>
+void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
+                  size_t begin, size_t count, size_t n) {
+  const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
+  const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
+  for (size_t j = 0; j < count; j += kKeys) {
+    // Spread over the block: what the next one and the values will read.
+    Request(a.k, a.head_dim, begin + j + kAttentionBlock, kKeys, n);
+    Request(a.v, a.head_dim, begin + j, kKeys, n);
+    const float* keys[kKeys];
+    for (size_t c = 0; c < kKeys; ++c) {
+      keys[c] = block.data + HWY_MIN(j + c, count - 1) * block.stride;
+    }
+    for (size_t g = 0; g < n_groups; g += kGroups) {
+      DotLanes<kGroups, kKeys>(a.q + g * kLanes, n_groups, keys, steps, a.scale,
+                               a.scores + (g * kKvChunk + begin + j) * kLanes);
+    }
+  }
+}
+
+inline void ScoresOfMany(const AttentionChunkArgs& a, size_t n) {
+  const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
+  for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
+    const size_t count = HWY_MIN(kAttentionBlock, n - begin);
+    const F32Rows block = BlockOf(a, a.k, begin, count);
+    if constexpr (kVecs > 1) {
+      // Fewer registers, or narrower ones: a group at a time.
+      LanesOfBlock<1, HWY_MIN(kTileDots, 4)>(a, block, begin, count, n);
+    } else if (n_groups == 1) {
+      LanesOfBlock<1, 8>(a, block, begin, count, n);
+    } else if (n_groups == 2) {
+      LanesOfBlock<2, 8>(a, block, begin, count, n);
+    } else if (n_groups == 3) {
+      LanesOfBlock<3, 4>(a, block, begin, count, n);
+    } else {
+      LanesOfBlock<4, 4>(a, block, begin, count, n);
+    }
+  }
+}
+
+inline void SoftmaxOfMany(const AttentionChunkArgs& a) {
+  for (size_t row = 0; row < a.n_rows; row += kLanes) {
+    const size_t n_rows = HWY_MIN(kLanes, a.n_rows - row);
+    size_t least = kKvChunk, most = 0;
+    for (size_t r = 0; r < n_rows; ++r) {
+      least = HWY_MIN(least, a.n_visible[row + r]);
+      most = HWY_MAX(most, a.n_visible[row + r]);
+    }
+    if (most == 0) continue;
+    HWY_ALIGN float seen[kLanes];
+    HWY_ALIGN float m[kLanes];
+    HWY_ALIGN float l[kLanes];
+    for (size_t r = 0; r < kLanes; ++r) {
+      seen[r] = static_cast<float>(r < n_rows ? a.n_visible[row + r] : most);
+    }
+    SoftmaxLanes(seen, least, most, a.scores + row * kKvChunk, m, l);
+    for (size_t r = 0; r < n_rows; ++r) {
+      if (a.n_visible[row + r] == 0) continue;
+      a.state.m[row + r] = m[r];
+      a.state.l[row + r] = l[r];
+    }
+  }
+}
+
+inline void ChunkOfMany(const AttentionChunkArgs& a, size_t n) {
+  ScoresOfMany(a, n);
+  SoftmaxOfMany(a);
+  ClearOutputs(a);
+  ValuesBlocked(a, n);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
