@@ -14,7 +14,7 @@ namespace etalon::reference {
 namespace {
 
 constexpr char kOp[] = "attention";
-constexpr size_t kMagnitudes = 7;
+constexpr size_t kMagnitudes = 9;
 
 using RowMajor =
     Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -84,19 +84,23 @@ struct QueryMagnitudes {
   const Eigen::VectorXd& w;
   const Eigen::VectorXd& s;
   const Eigen::VectorXd& a;
+  const Eigen::VectorXd& operands;  // |scale| sum_d |q| + |k|
   double max;
 
   void Emit(const RowMajor& v, const Eigen::VectorXd& o, size_t first,
             Oracle& oracle) const {
     double max_a = 0.0;
     double max_distance = 0.0;
+    double max_operands = 0.0;
     for (Eigen::Index p = 0; p < w.size(); ++p) {
       if (w[p] == 0.0) continue;
       max_a = std::max(max_a, a[p]);
       max_distance = std::max(max_distance, max - s[p]);
+      max_operands = std::max(max_operands, operands[p]);
     }
     for (Eigen::Index d = 0; d < o.size(); ++d) {
-      double c[kMagnitudes] = {0, 0, 0, 0, 0, max_a, max_distance};
+      double c[kMagnitudes] = {0, 0,           0, 0, 0, max_a, max_distance,
+                               0, max_operands};
       for (Eigen::Index p = 0; p < w.size(); ++p) {
         c[4] = std::max(c[4], std::abs(v(p, d)));
         if (w[p] == 0.0) continue;
@@ -105,6 +109,7 @@ struct QueryMagnitudes {
         c[1] += centred * (max - s[p]);
         c[2] += centred;
         c[3] += w[p] * std::abs(v(p, d));
+        c[7] += centred * operands[p];
       }
       for (size_t j = 0; j < kMagnitudes; ++j) {
         oracle.c[j][first + static_cast<size_t>(d)] = c[j];
@@ -151,7 +156,10 @@ Expected<Oracle> AttentionOracle(const AttentionArgs& args, bool magnitudes) {
             (std::abs(scale) * keys.cwiseAbs().lazyProduct(qh.cwiseAbs()))
                 .array() +
             floor;
-        QueryMagnitudes{w, s, a, max}.Emit(v, o, first, oracle);
+        const Eigen::VectorXd operands =
+            std::abs(scale) *
+            (keys.cwiseAbs().rowwise().sum().array() + qh.cwiseAbs().sum());
+        QueryMagnitudes{w, s, a, operands, max}.Emit(v, o, first, oracle);
       }
     }
   }
@@ -161,31 +169,37 @@ Expected<Oracle> AttentionOracle(const AttentionArgs& args, bool magnitudes) {
 std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
                                        size_t head_dim, size_t kv_len) {
   const double rescales = p.Rescales(kv_len);
-  const double exp_error = 2 * p.u * p.exp_ulp;
-  const double k1 = Gamma(p.DotChain(head_dim) + 1, p.u);
-  const double k2 = 2 * p.u + 2 * p.u * p.exp_ulp_per_x;
-  const double k3 = (1 + rescales) * exp_error + rescales * p.u;
+  const double k1 = (1 + p.Accumulated(p.DotChain(head_dim), p.acc())) *
+                        (1 + p.product_in()) * (1 + p.u) -
+                    1;
+  const double k2 = 2 * p.u + p.exp_per_x();
+  const double k3 = (1 + rescales) * p.exp() + rescales * p.u;
   const double keys = static_cast<double>(
       p.kv_chunk == 0 ? kv_len : std::min(kv_len, p.kv_chunk));
   const double k4 =
-      Gamma(keys + 2 * rescales + 3 + (p.fused ? 0 : 1), p.u) + p.u_p;
+      (1 +
+       p.Accumulated(keys + 2 * rescales + 3 + (p.fused ? 0 : 1), p.acc())) *
+          (1 + p.u_p) * (1 + p.u_in) -
+      1;
   std::vector<double> bound(oracle.value.size());
   for (size_t i = 0; i < bound.size(); ++i) {
     const auto c = [&](size_t j) { return oracle.c[j - 1][i]; };
     // Errors of the scores enter through exp: |theta| <= expm1(delta).
-    const double delta = k1 * c(6) + k2 * c(7) + k3;
+    const double delta = k1 * c(6) + k2 * c(7) + k3 + p.operand_tiny() * c(9);
     const double theta = std::expm1(delta);
     double centred = 2 * c(5);  // both outputs are convex combinations of V
     double values = c(5);
     if (theta < 0.5) {
-      const double first_order = k1 * c(1) + k2 * c(2) + k3 * c(3);
+      const double first_order =
+          k1 * c(1) + k2 * c(2) + k3 * c(3) + p.operand_tiny() * c(8);
       centred =
           std::min(centred, first_order * (theta / delta) / (1.0 - theta));
       values = std::min(values, c(4) * (1.0 + 2.0 * theta));
     }
     const double out = std::abs(oracle.value[i]);
     const double underflow =
-        p.tiny * static_cast<double>(kv_len) * (4 * c(5) + 2.0);
+        p.tiny * static_cast<double>(kv_len) * (4 * c(5) + 2.0) +
+        p.in_tiny * (2 * static_cast<double>(kv_len) * c(5) + 2.0);
     bound[i] = (centred + k4 * (values + out) +
                 (p.u + p.div() + p.u_out) * out + underflow) *
                (1.0 + 0x1p-19);

@@ -45,7 +45,12 @@ double Gamma(double n, double u) {
   return n * u / (1.0 - n * u);
 }
 
-std::vector<double> Combine(const Oracle& oracle,
+double Profile::Accumulated(double n, double v) const {
+  const double gamma = Gamma(n, v);
+  return statistical ? std::min(gamma, 6.0 * std::sqrt(n) * v) : gamma;
+}
+
+std::vector<double> Combine(const Oracle& oracle, const Profile& profile,
                             std::span<const double> kappa) {
   std::vector<double> bound(oracle.value.size(), 0.0);
   const size_t n = std::min(kappa.size(), oracle.c.size());
@@ -55,7 +60,13 @@ std::vector<double> Combine(const Oracle& oracle,
       bound[i] += kappa[j] * oracle.c[j][i];
     }
   }
-  for (double& b : bound) b *= 1.0 + 0x1p-19;
+  for (size_t i = 0; i < bound.size(); ++i) {
+    // 0 times an infinite value is no bound.
+    if (profile.u_out > 0.0) {
+      bound[i] += profile.u_out * std::abs(oracle.value[i]);
+    }
+    bound[i] *= 1.0 + profile.slack();
+  }
   return bound;
 }
 

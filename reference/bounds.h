@@ -8,16 +8,25 @@
 #define ETALON_REFERENCE_BOUNDS_H_
 
 #include <cstddef>
+#include <limits>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 namespace etalon::reference {
 
+// How exactly quantised products treat the integers of a block.
+enum class QuantizedGrade {
+  kBlock,     // exact integers over a whole block, one conversion
+  kSubBlock,  // exact integers over 32 elements
+  kElement,   // dequantised, then a float product
+};
+
 // Relative errors are in units of 1, "ulp" in units of the last place of f32.
 struct Profile {
-  std::string_view name;
+  std::string name;
   double u = 0x1p-24;    // rounding of one multiply, add or fma
+  double u_acc = 0.0;    // of an addition inside a product; 0: u
   size_t lanes = 1;      // partial sums of a reduction; 1: any order at all
   bool fused = false;    // products enter sums by fma, unrounded
   double exp_ulp = 1.0;  // error of exp(x): exp_ulp + exp_ulp_per_x * |x|
@@ -27,10 +36,38 @@ struct Profile {
   bool f64_norm_sum = false;  // RMSNorm sums squares in f64, rounds rstd once
   double u_p = 0.0;           // rounding of P before P * V
   double u_out = 0.0;         // rounding of a narrower output
-  size_t kv_chunk = 0;        // keys per softmax state; 0: rescales every key
-  double tiny = 0x1p-150;     // absolute error of an underflow; 2^-126 with FTZ
+  // Operands of float matrix products are rounded first: relative error,
+  // absolute error (subnormals), largest finite operand.
+  double u_in = 0.0;
+  double in_tiny = 0.0;
+  double in_max = std::numeric_limits<double>::infinity();
+  QuantizedGrade quantized = QuantizedGrade::kBlock;
+  // RoPE with angles of one's own: relative error of the angle, absolute error
+  // of its sine and cosine.
+  double angle_rel = 0.0;
+  double trig_abs = 0.0;
+  size_t kv_chunk = 0;     // keys per softmax state; 0: rescales every key
+  double tiny = 0x1p-150;  // absolute error of an underflow; 2^-126 with FTZ
+
+  // n roundings are taken to add up to lambda sqrt(n) u, lambda = 6 (Higham and
+  // Mary, "A new approach to probabilistic rounding error analysis", 2019): no
+  // bound, but what is beyond it is worth a warning.
+  bool statistical = false;
 
   double div() const { return 2 * u * div_ulp; }
+  double exp() const { return 2 * u * exp_ulp; }
+  double exp_per_x() const { return 2 * u * exp_ulp_per_x; }
+  double acc() const { return u_acc > 0.0 ? u_acc : u; }
+  // Of the product of two rounded operands.
+  double product_in() const { return 2 * u_in + u_in * u_in; }
+  // Absolute error of a flushed operand or result; 0 where subnormals live.
+  double ftz() const { return tiny > 0x1p-127 ? tiny : 0.0; }
+  double operand_tiny() const { return 2 * in_tiny + ftz(); }
+  // Relative error of n roundings of v each: Gamma, or its statistical size.
+  double Accumulated(double n, double v) const;
+  // Second-order terms, as a share of the bound: products of small relative
+  // errors, and exp's error growing with |x| <= 104, squared.
+  double slack() const { return 0x1p-19 + 4 * exp() + 256 * exp_per_x(); }
   // Longest chain of additions that a term of an n-term sum passes.
   double Chain(size_t n) const;
   // Roundings that a term of an n-term dot product passes.
@@ -55,9 +92,9 @@ struct Oracle {
   std::vector<std::vector<double>> c;  // [magnitude][element]
 };
 
-// sum_j kappa[j] * c[j], times 1 + 2^-19 for second-order terms and the
+// (sum_j kappa[j] * c[j] + u_out |y|) (1 + slack): second-order terms and the
 // oracle's own error (below 2^-20 of the bound).
-std::vector<double> Combine(const Oracle& oracle,
+std::vector<double> Combine(const Oracle& oracle, const Profile& profile,
                             std::span<const double> kappa);
 
 }  // namespace etalon::reference

@@ -41,16 +41,16 @@ Expected<Oracle> SwiGluOracle(const SwiGluArgs& args) {
     oracle.c[0].push_back(std::abs(y) * complement);
     oracle.c[1].push_back(std::abs(y));
     oracle.c[2].push_back(g < -87.0 ? std::abs(y) : 0.0);
-    oracle.c[3].push_back(std::abs(up[i]) + 1.0);
+    oracle.c[3].push_back(std::abs(up[i]) + std::abs(g) + 1.0);
   }
   return oracle;
 }
 
 std::vector<double> SwiGluTolerance(const Oracle& oracle, const Profile& p) {
   // exp(-g): its argument is exact; |g| <= 88 where the error counts.
-  const double exp_error = 2 * p.u * (p.exp_ulp + p.exp_ulp_per_x * 88.0);
+  const double exp_error = p.exp() + p.exp_per_x() * 88.0;
   const double kappa[] = {exp_error, 2 * p.u + p.div(), 1.0, p.tiny};
-  return Combine(oracle, kappa);
+  return Combine(oracle, p, kappa);
 }
 
 Status SwiGlu(const SwiGluArgs& args, ExecContext&) {
@@ -71,17 +71,19 @@ Expected<Oracle> AddOracle(const AddArgs& args) {
   const std::vector<double> a = Widen(args.a);
   const std::vector<double> b = Widen(args.b);
   Oracle oracle;
-  oracle.c.resize(1);
+  oracle.c.resize(2);
   for (size_t i = 0; i < a.size(); ++i) {
     oracle.value.push_back(a[i] + b[i]);
     oracle.c[0].push_back(std::abs(a[i] + b[i]));
+    oracle.c[1].push_back(1.0);
   }
   return oracle;
 }
 
 std::vector<double> AddTolerance(const Oracle& oracle, const Profile& p) {
-  const double kappa[] = {p.u};
-  return Combine(oracle, kappa);
+  // A sum that is subnormal is exact: only flushing can lose it.
+  const double kappa[] = {p.u, 3 * p.ftz()};
+  return Combine(oracle, p, kappa);
 }
 
 Status Add(const AddArgs& args, ExecContext&) {
@@ -105,7 +107,8 @@ Expected<Oracle> ScaleRowsOracle(const ScaleRowsArgs& args) {
           static_cast<double>(v) * static_cast<double>(args.scale[r]);
       oracle.value.push_back(y);
       oracle.c[0].push_back(std::abs(y));
-      oracle.c[1].push_back(1.0);
+      oracle.c[1].push_back(1.0 + std::abs(static_cast<double>(v)) +
+                            std::abs(static_cast<double>(args.scale[r])));
     }
   }
   return oracle;
@@ -113,7 +116,7 @@ Expected<Oracle> ScaleRowsOracle(const ScaleRowsArgs& args) {
 
 std::vector<double> ScaleRowsTolerance(const Oracle& oracle, const Profile& p) {
   const double kappa[] = {p.u, p.tiny};
-  return Combine(oracle, kappa);
+  return Combine(oracle, p, kappa);
 }
 
 Status ScaleRows(const ScaleRowsArgs& args, ExecContext&) {

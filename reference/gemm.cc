@@ -54,19 +54,34 @@ class Sink {
  public:
   Sink(size_t m, size_t n, bool magnitudes) : n_(n) {
     oracle_.value.resize(m * n);
-    if (magnitudes) oracle_.c.assign(3, std::vector<double>(m * n));
+    if (magnitudes) oracle_.c.assign(6, std::vector<double>(m * n));
   }
   bool wants_magnitudes() const { return !oracle_.c.empty(); }
   void Put(size_t m, size_t n, double value) {
     oracle_.value[m * n_ + n] = value;
   }
-  // `products` and `underflows` are those of the sum before scale and bias.
-  void PutMagnitudes(size_t m, size_t n, double products, const GemmPart& part,
-                     double underflows) {
+  // All of the sum before scale and bias; c[0] takes `products`.
+  struct Magnitudes {
+    double products = 0.0;
+    double underflows = 0.0;
+    double operands = 0.0;    // sum |x| + |w|
+    double sub_blocks = 0.0;  // quantised: the same sums over sub-blocks
+    double elements = 0.0;    // quantised: sum |x w|
+  };
+  void PutMagnitudes(size_t m, size_t n, const Magnitudes& sums,
+                     const GemmPart& part, bool quantized) {
     const double scale = std::abs(Scale(part));
-    oracle_.c[0][m * n_ + n] = scale * products;
-    oracle_.c[1][m * n_ + n] = std::abs(Bias(part, n));
-    oracle_.c[2][m * n_ + n] = scale * underflows + 2.0;
+    const size_t i = m * n_ + n;
+    oracle_.c[0][i] = scale * sums.products;
+    oracle_.c[1][i] = std::abs(Bias(part, n));
+    oracle_.c[2][i] = scale * sums.underflows + 2.0;
+    if (!quantized) {
+      oracle_.c[3][i] = scale * sums.operands;
+      return;
+    }
+    oracle_.c[3][i] = scale * sums.sub_blocks;
+    oracle_.c[4][i] = scale * sums.elements;
+    oracle_.c[5][i] = scale * sums.operands;
   }
   Oracle Take() { return std::move(oracle_); }
 
@@ -82,6 +97,10 @@ void MultiplyF32(const Span2D<const float>& x, const GemmPart& part,
   const Eigen::Map<const RowMajor> xs(wide.data(), Index(x.rows), Index(k));
   Eigen::VectorXd w(Index(k));
   Eigen::VectorXd y(Index(x.rows));
+  std::vector<double> sum_x;
+  for (size_t m = 0; m < x.rows; ++m) {
+    sum_x.push_back(xs.row(Index(m)).cwiseAbs().sum());
+  }
   for (size_t n = 0; n < part.weights.rows; ++n) {
     DecodeRow(part.weights.type, part.weights.row(n), {w.data(), k});
     // An f32 kernel sees the weight rounded to f32: part of the definition.
@@ -92,8 +111,13 @@ void MultiplyF32(const Span2D<const float>& x, const GemmPart& part,
     }
     if (!sink.wants_magnitudes()) continue;
     y = xs.cwiseAbs().lazyProduct(w.cwiseAbs());
+    const double sum_w = w.cwiseAbs().sum();
     for (size_t m = 0; m < x.rows; ++m) {
-      sink.PutMagnitudes(m, n, y[Index(m)], part, static_cast<double>(k));
+      Sink::Magnitudes sums;
+      sums.products = y[Index(m)];
+      sums.underflows = static_cast<double>(k);
+      sums.operands = sum_w + sum_x[m];
+      sink.PutMagnitudes(m, n, sums, part, /*quantized=*/false);
     }
   }
 }
@@ -130,6 +154,34 @@ int32_t Dot(const int16_t* a, const int16_t* b, size_t n) {
   return sum;
 }
 
+// Elements that share one scale; ports of llama.cpp's kind convert their
+// integer sum to float.
+size_t SubBlock(TensorType type) { return type == TensorType::kQ6_K ? 16 : 32; }
+
+// Adds to `sums` what kernels on sub-blocks or single elements add up.
+void AddFinerMagnitudes(const IntegerRow& w, size_t b, size_t size,
+                        size_t sub_block, const int16_t* q, double d_x,
+                        Sink::Magnitudes& sums) {
+  const double d = w.d[b];
+  const double c = w.has_min ? w.c[b] : 0.0;
+  for (size_t first = b * size; first < (b + 1) * size; first += sub_block) {
+    const int16_t* x = q + (first - b * size);
+    sums.sub_blocks +=
+        std::abs(d * d_x * Dot(w.w.data() + first, x, sub_block));
+    if (w.has_min) {
+      sums.sub_blocks +=
+          std::abs(c * d_x * Dot(w.m.data() + first, x, sub_block));
+    }
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const size_t at = b * size + i;
+    const double weight = std::abs(d * w.w[at] + c * w.m[at]);
+    const double x = std::abs(d_x * q[i]);
+    sums.elements += weight * x;
+    sums.operands += weight + x;
+  }
+}
+
 void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
                        Sink& sink) {
   const TensorType type = part.weights.type;
@@ -142,24 +194,27 @@ void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
     const IntegerRow w = DecodeIntegers(type, part.weights.row(n), x.cols);
     for (size_t m = 0; m < x.rows; ++m) {
       double sum = 0.0;
-      double magnitude = 0.0;
-      double underflows = 0.0;
+      Sink::Magnitudes sums;
       for (size_t b = 0; b < w.d.size(); ++b) {
         const int16_t* q = xs[m].q.data() + b * size;
         const double d_x = static_cast<double>(xs[m].d[b]);
         const double s = Dot(w.w.data() + b * size, q, size);
         sum += w.d[b] * d_x * s;
-        magnitude += std::abs(w.d[b] * d_x * s);
-        underflows += std::abs(s) + 2.0;
-        if (!w.has_min) continue;
-        const double t = Dot(w.m.data() + b * size, q, size);
-        sum += w.c[b] * d_x * t;
-        magnitude += std::abs(w.c[b] * d_x * t);
-        underflows += std::abs(t);
+        sums.products += std::abs(w.d[b] * d_x * s);
+        sums.underflows += std::abs(s) + 2.0;
+        if (w.has_min) {
+          const double t = Dot(w.m.data() + b * size, q, size);
+          sum += w.c[b] * d_x * t;
+          sums.products += std::abs(w.c[b] * d_x * t);
+          sums.underflows += std::abs(t);
+        }
+        if (sink.wants_magnitudes()) {
+          AddFinerMagnitudes(w, b, size, SubBlock(type), q, d_x, sums);
+        }
       }
       sink.Put(m, n, sum * Scale(part) + Bias(part, n));
       if (sink.wants_magnitudes()) {
-        sink.PutMagnitudes(m, n, magnitude, part, underflows);
+        sink.PutMagnitudes(m, n, sums, part, /*quantized=*/true);
       }
     }
   }
@@ -186,18 +241,44 @@ Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
 std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
                                   const WeightMatrix& weights,
                                   Activations activations) {
-  double chain = 0.0;
-  if (UsesQuantizedActivations(weights.type, activations)) {
-    // Per block: the product of the scales, the integer's conversion, one
-    // addition for S and one for T; blocks in sequence. The + 2 below is the
-    // matrix scale and the bias.
-    const size_t blocks = weights.cols / WeightFormat(weights.type)->block_size;
-    chain = 2.0 * static_cast<double>(blocks) + 2.0 + (p.fused ? 0.0 : 1.0);
-  } else {
-    chain = p.DotChain(weights.cols);
+  return GemmTolerance(oracle, p, weights.type, weights.cols,
+                       UsesQuantizedActivations(weights.type, activations));
+}
+
+std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
+                                  TensorType type, size_t k, bool quantized) {
+  const double unfused = p.fused ? 0.0 : 1.0;
+  // A float product of rounded operands, `extra` roundings more per term, then
+  // the matrix scale and the bias.
+  const auto product = [&](double extra) {
+    return (1 + p.Accumulated(p.DotChain(k) + extra, p.acc())) *
+               (1 + p.product_in()) * (1 + p.Accumulated(2, p.u)) -
+           1;
+  };
+  const double bias = Gamma(1, p.u);
+  if (!quantized) {
+    const double kappa[] = {product(0), bias, p.tiny, p.operand_tiny()};
+    return Combine(oracle, p, kappa);
   }
-  const double kappa[] = {Gamma(chain + 2, p.u), Gamma(1, p.u), p.tiny};
-  return Combine(oracle, kappa);
+  // Per block: the product of the scales, the integer's conversion, one
+  // addition for S and one for T; blocks in sequence; then scale and bias.
+  if (p.quantized == QuantizedGrade::kBlock) {
+    const double blocks =
+        static_cast<double>(k / WeightFormat(type)->block_size);
+    const double kappa[] = {p.Accumulated(2 * blocks + 4 + unfused, p.u), bias,
+                            p.tiny};
+    return Combine(oracle, p, kappa);
+  }
+  // One more product (with the sub-block's scale), and its conversion.
+  if (p.quantized == QuantizedGrade::kSubBlock) {
+    const double blocks = static_cast<double>(k / SubBlock(type));
+    const double kappa[] = {0, bias, p.tiny,
+                            p.Accumulated(2 * blocks + 6 + unfused, p.u)};
+    return Combine(oracle, p, kappa);
+  }
+  // The weight's last subtraction rounds, and so does the activation.
+  const double kappa[] = {0, bias, p.tiny, 0, product(2), p.operand_tiny()};
+  return Combine(oracle, p, kappa);
 }
 
 Status Gemm(const GemmArgs& args, ExecContext&) {

@@ -284,7 +284,7 @@ std::vector<double> MoeFfnTolerance(const Oracle& oracle, const Profile& p,
                                     size_t n_used) {
   const double chain = static_cast<double>(n_used) + (p.fused ? 0.0 : 1.0);
   const double kappa[] = {1.0, Gamma(chain, p.u), p.tiny};
-  return Combine(oracle, kappa);
+  return Combine(oracle, p, kappa);
 }
 
 Status MoeFfn(const MoeFfnArgs& args, ExecContext&) {

@@ -20,46 +20,55 @@ namespace etalon::reference {
 // Exact values, C none: a port must give the correctly rounded ones.
 Expected<Oracle> EmbeddingOracle(const EmbeddingArgs& args);
 
-// C1 |y|; C2 |x w| + |w| + 1 [tiny].
+// C1 |y|; C2 |x w| + |w| + 1 [tiny]; C3 |rstd w| [flush to zero].
 Expected<Oracle> RmsNormOracle(const RmsNormArgs& args);
 std::vector<double> RmsNormTolerance(const Oracle& oracle, const Profile& p,
                                      size_t n);
 
 // C1 |x0 c| + |x1 s| (or |x0 s| + |x1 c|), 0 for lanes that pass through;
-// C2 1 [tiny]. Values are those of args.x after the rotation.
+// C2 1 [tiny]. Values are those of args.x after the rotation. Where the angles
+// are a port's own, C3 (|angle y'|, y' the other element of the pair) and C4
+// (|x0| + |x1|) may be added.
 Expected<Oracle> RopeOracle(const RopeArgs& args);
 std::vector<double> RopeTolerance(const Oracle& oracle, const Profile& p);
 
 // One part of a GEMM. Quantised activations:
 //   C1 |scale| sum_b |d_w d_x S| + |c_w d_x T|, C2 |bias|,
-//   C3 |scale| sum_b (|S| + |T| + 2) + 2 [tiny].
+//   C3 |scale| sum_b (|S| + |T| + 2) + 2 [tiny];
+//   C4 C1's sum over sub-blocks of 32 (Q6_K: 16), C5 |scale| sum_k |x w|, C6
+//   |scale| sum_k |x| + |w|: what coarser grades of kernels need.
 // With f32 activations:
-//   C1 |scale| sum_k |x w|, C2 |bias|, C3 |scale| K + 2 [tiny].
+//   C1 |scale| sum_k |x w|, C2 |bias|, C3 |scale| K + 2 [tiny],
+//   C4 |scale| sum_k |x| + |w| [rounded operands].
 // With `magnitudes` false only the values are computed.
 Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
                             bool magnitudes = true);
 std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
                                   const WeightMatrix& weights,
                                   Activations activations);
+// `quantized`: the activations are.
+std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
+                                  TensorType type, size_t k, bool quantized);
 
 // C1 sum_p w_p A_p |v - o|, A_p = |scale| sum_d |q k|; C2 sum_p w_p (M - s_p)
 // |v - o|; C3 sum_p w_p |v - o|; C4 sum_p w_p |v|; C5 max_p |v|; C6 max_p A_p;
-// C7 max_p (M - s_p). The tolerance is not linear in them: see its definition.
+// C7 max_p (M - s_p); C8 sum_p w_p D_p |v - o|, D_p = |scale| sum_d |q| + |k|;
+// C9 max_p D_p. The tolerance is not linear in them: see its definition.
 Expected<Oracle> AttentionOracle(const AttentionArgs& args,
                                  bool magnitudes = true);
 std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
                                        size_t head_dim, size_t kv_len);
 
 // C1 |y| (1 - sigmoid(gate)); C2 |y|; C3 |y| where gate < -87 (exp overflows,
-// the result may be 0); C4 |up| + 1 [tiny].
+// the result may be 0); C4 |up| + |gate| + 1 [tiny].
 Expected<Oracle> SwiGluOracle(const SwiGluArgs& args);
 std::vector<double> SwiGluTolerance(const Oracle& oracle, const Profile& p);
 
-// C1 |y|.
+// C1 |y|; C2 1 [flush to zero].
 Expected<Oracle> AddOracle(const AddArgs& args);
 std::vector<double> AddTolerance(const Oracle& oracle, const Profile& p);
 
-// C1 |y|; C2 1 [tiny].
+// C1 |y|; C2 1 + |x| + |scale| [tiny].
 Expected<Oracle> ScaleRowsOracle(const ScaleRowsArgs& args);
 std::vector<double> ScaleRowsTolerance(const Oracle& oracle, const Profile& p);
 

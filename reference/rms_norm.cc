@@ -49,7 +49,7 @@ double Rstd(std::span<const float> row, double eps) {
 Expected<Oracle> RmsNormOracle(const RmsNormArgs& args) {
   ETALON_RETURN_IF_ERROR(Validate(args));
   Oracle oracle;
-  oracle.c.resize(2);
+  oracle.c.resize(3);
   for (size_t r = 0; r < args.x.rows; ++r) {
     const std::span<const float> row = args.x.row(r);
     const double rstd = Rstd(row, static_cast<double>(args.eps));
@@ -61,6 +61,7 @@ Expected<Oracle> RmsNormOracle(const RmsNormArgs& args) {
       oracle.value.push_back(y);
       oracle.c[0].push_back(std::abs(y));
       oracle.c[1].push_back(std::abs(x * w) + std::abs(w) + 1.0);
+      oracle.c[2].push_back(std::abs(rstd * w));
     }
   }
   return oracle;
@@ -69,10 +70,11 @@ Expected<Oracle> RmsNormOracle(const RmsNormArgs& args) {
 std::vector<double> RmsNormTolerance(const Oracle& oracle, const Profile& p,
                                      size_t n) {
   const double rstd_error =
-      p.f64_norm_sum ? p.u
-                     : 0.5 * Gamma(p.Chain(n) + 3, p.u) + 2 * p.u * p.rsqrt_ulp;
-  const double kappa[] = {rstd_error + 2 * p.u, p.tiny};
-  return Combine(oracle, kappa);
+      p.f64_norm_sum
+          ? p.u
+          : 0.5 * p.Accumulated(p.Chain(n) + 3, p.u) + 2 * p.u * p.rsqrt_ulp;
+  const double kappa[] = {rstd_error + 2 * p.u, p.tiny, p.ftz()};
+  return Combine(oracle, p, kappa);
 }
 
 Status RmsNorm(const RmsNormArgs& args, ExecContext&) {

@@ -68,8 +68,9 @@ Expected<Oracle> RopeOracle(const RopeArgs& args) {
 }
 
 std::vector<double> RopeTolerance(const Oracle& oracle, const Profile& p) {
-  const double kappa[] = {Gamma(2, p.u), 3 * p.tiny};
-  return Combine(oracle, kappa);
+  // Flushed: both operands, both products, the sum.
+  const double kappa[] = {Gamma(2, p.u), 6 * p.tiny, p.angle_rel, p.trig_abs};
+  return Combine(oracle, p, kappa);
 }
 
 Status Rope(const RopeArgs& args, ExecContext&) {

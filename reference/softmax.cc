@@ -56,9 +56,9 @@ std::vector<double> SoftmaxTolerance(const Oracle& oracle, const Profile& p,
   // e: its own exp and, through the sum, the mean of all; the sum's chain; 1 /
   // l and the product. The tiny term: a subnormal e is off by one step.
   const double kappa[] = {
-      4 * p.u * p.exp_ulp + Gamma(p.Chain(n) + 1, p.u) + p.div(),
-      p.u + 2 * p.u * p.exp_ulp_per_x, 3 * p.tiny};
-  return Combine(oracle, kappa);
+      2 * p.exp() + p.Accumulated(p.Chain(n) + 1, p.u) + p.div(),
+      p.u + p.exp_per_x(), 3 * p.tiny};
+  return Combine(oracle, p, kappa);
 }
 
 Status Softmax(const SoftmaxArgs& args, ExecContext&) {
