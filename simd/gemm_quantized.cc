@@ -1,70 +1,26 @@
-#include <algorithm>
 #include <cstddef>
-#include <cstring>
-#include <optional>
-#include <utility>
 
-#include "hwy/cache_control.h"
 #include "quant/block_formats.h"
 #include "simd/gemm.h"
-#include "simd/gemm_panel.h"
 #include "simd/target.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "simd/gemm_quantized.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-// After highway.h
-#include "simd/lanes-inl.h"
 
 #undef ETALON_TIER
-#undef ETALON_TIER_VNNI
-#undef ETALON_TIER_AMX
 #define ETALON_TIER HWY_NAMESPACE
-#define ETALON_TIER_VNNI 0
-#define ETALON_TIER_AMX 0
-// In this order: each builds on the one before.
-#include "simd/gemm_unpack-inl.h"
-// Then
-#include "simd/gemm_tile-inl.h"
-// Then
-#include "simd/gemv-inl.h"
-// Then
-#include "simd/gemm_driver-inl.h"
+#include "simd/gemm_by_type-inl.h"
 
-// The VNNI tier: once more in the AVX-512 pass, with a wider target string.
+// Two tiers more of the AVX-512 pass: gemm_tiers-inl.h.
 #if HWY_TARGET == HWY_AVX3
-#undef HWY_TARGET_STR
-#define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512vnni"
 #undef ETALON_TIER
-#undef ETALON_TIER_VNNI
-#undef ETALON_TIER_AMX
 #define ETALON_TIER N_AVX3_VNNI
-#define ETALON_TIER_VNNI 1
-#define ETALON_TIER_AMX 0
-// In this order: each builds on the one before.
-#include "simd/gemm_unpack-inl.h"
-// Then
-#include "simd/gemm_tile-inl.h"
-// Then
-#include "simd/gemv-inl.h"
-// Then
-#include "simd/gemm_driver-inl.h"
-
-// The AMX tier: its tile instructions are asm, so VNNI's string suffices.
+#include "simd/gemm_by_type-inl.h"
 #undef ETALON_TIER
-#undef ETALON_TIER_AMX
 #define ETALON_TIER N_AVX3_AMX
-#define ETALON_TIER_AMX 1
-#include "simd/gemm_unpack-inl.h"
-// Then
-#include "simd/gemm_tile-inl.h"
-// Then
-#include "simd/gemm_amx-inl.h"
-// Then
-#include "simd/gemv-inl.h"
-// Then
-#include "simd/gemm_driver-inl.h"
+#include "simd/gemm_by_type-inl.h"
 #endif
 
 #if HWY_ONCE
