@@ -5,7 +5,9 @@
 #ifndef ETALON_BACKEND_H_
 #define ETALON_BACKEND_H_
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "etalon/attention.h"
 #include "etalon/elementwise.h"
@@ -35,6 +37,15 @@ struct Backend {
 
 const Backend& CpuBackend();        // src/ops/backend.cc
 const Backend& ReferenceBackend();  // reference/backend.cc
+
+// Every table this process knows: reference, cpu, then those registered. A
+// port's table may lack entries (null) and may answer kUnsupported.
+std::vector<const Backend*> Backends();  // src/capi/backends.cc
+const Backend* FindBackend(std::string_view name);
+// `backend` must live as long as the process; its name must be new.
+Status RegisterBackend(const Backend& backend);
+// A shared library that exports etalon_backend_entry (etalon.h).
+Status LoadBackend(const std::string& path);
 
 }  // namespace etalon
 

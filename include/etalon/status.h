@@ -15,6 +15,7 @@ enum class ErrorCode {
   kBadInput,         // a file or text from outside is not what it must be
   kIo,               // the operating system refused or failed
   kLimit,            // memory or another resource does not suffice
+  kUnsupported,      // a backend does not have this op or shape
   kInternal,         // our own bug
 };
 
@@ -55,8 +56,8 @@ using Status = Expected<void>;
 
 #define ETALON_RETURN_IF_ERROR(expr)                           \
   do {                                                         \
-    if (auto etalon_status = (expr); !etalon_status)           \
-      return tl::unexpected(std::move(etalon_status).error()); \
+    if (auto failed_or_not = (expr); !failed_or_not)           \
+      return tl::unexpected(std::move(failed_or_not).error()); \
   } while (false)
 
 // Contract check at a public entry: returns the typed error in every build.

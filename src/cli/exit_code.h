@@ -18,6 +18,7 @@ inline constexpr int kExitInterrupted = 130;
 inline int ExitCode(ErrorCode code) {
   switch (code) {
     case ErrorCode::kInvalidArgument:
+    case ErrorCode::kUnsupported:
       return kExitUsage;
     case ErrorCode::kBadInput:
       return kExitBadInput;
