@@ -4,8 +4,8 @@
 include(GNUInstallDirs)
 
 set(objects)
-foreach(room quant simd core ops io text layer model quantize reference
-    capi)
+foreach(room quant simd core ops io text layer model quantize profile
+    reference capi)
   if(NOT TARGET etalon_${room})
     continue()
   endif()

@@ -19,19 +19,20 @@
 namespace etalon::cli {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 12>
-    kShortFlags = {{{"-tb", "--threads-batch"},
-                    {"-ub", "--ubatch-size"},
-                    {"-ngl", "--n-gpu-layers"},
-                    {"-fa", "--flash-attn"},
-                    {"-ctk", "--cache-type-k"},
-                    {"-ctv", "--cache-type-v"},
-                    {"-sys", "--system-prompt"},
-                    {"-cnv", "--conversation"},
-                    {"-no-cnv", "--no-conversation"},
-                    {"-mg", "--main-gpu"},
-                    {"-sm", "--split-mode"},
-                    {"-dev", "--device"}}};
+constexpr auto kShortFlags =
+    std::to_array<std::pair<std::string_view, std::string_view>>(
+        {{"-tb", "--threads-batch"},       {"-ub", "--ubatch-size"},
+         {"-ngl", "--n-gpu-layers"},       {"-fa", "--flash-attn"},
+         {"-ctk", "--cache-type-k"},       {"-ctv", "--cache-type-v"},
+         {"-sys", "--system-prompt"},      {"-cnv", "--conversation"},
+         {"-no-cnv", "--no-conversation"}, {"-mg", "--main-gpu"},
+         {"-sm", "--split-mode"},          {"-dev", "--device"},
+         {"-pg", "--n-prompt-gen"},        {"-oe", "--output-err"},
+         {"-ncmoe", "--n-cpu-moe"},        {"-nkvo", "--no-kv-offload"},
+         {"-lm", "--load-mode"},           {"-mmp", "--mmap"},
+         {"-dio", "--direct-io"},          {"-embd", "--embeddings"},
+         {"-ts", "--tensor-split"},        {"-ot", "--override-tensor"},
+         {"-nopo", "--no-op-offload"}});
 
 // The first line only: a message is one line whatever the parser says.
 std::string OneLine(std::string message) {
@@ -75,8 +76,8 @@ int ParseAndRun(int argc, const char* const* argv) {
   });
 
   std::vector<std::pair<CLI::App*, Action>> commands;
-  for (auto add :
-       {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo, AddQuantize}) {
+  for (auto add : {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo,
+                   AddQuantize, AddBench}) {
     Action action = add(app);
     commands.emplace_back(app.get_subcommands({}).back(), std::move(action));
   }

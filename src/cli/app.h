@@ -22,6 +22,7 @@ Action AddPerplexity(CLI::App& app);
 Action AddTokenize(CLI::App& app);
 Action AddInfo(CLI::App& app);
 Action AddQuantize(CLI::App& app);
+Action AddBench(CLI::App& app);
 
 // The program. Never throws; exit statuses as in exit_code.h.
 int Main(int argc, const char* const* argv);
