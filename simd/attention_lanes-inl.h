@@ -21,55 +21,90 @@ HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
 namespace HWY_NAMESPACE {
 
+// x, loaded once for all its uses: g++ would rather load it again for each, and
+// with one load per fma the load ports are the limit.
+HWY_INLINE F32x16 InRegister(F32x16 x) {
+#if HWY_TARGET == HWY_AVX3
+  asm("" : "+v"(x.v[0].raw));
+#endif
+  return x;
+}
+
 // The virtual lanes of a dot in the order in which the fold 8, 4, 2, 1 joins
 // them: neighbours first, then pairs of neighbours, and so on.
 inline constexpr size_t kFoldOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14,
                                               1, 9, 5, 13, 3, 11, 7, 15};
 
+// dots[c, g] of virtual lane j: its terms d = 16 step + j in ascending order.
+// kSteps, where not 0, is `steps`: unrolled, because a loop of few turns costs
+// as much as one of them.
+template <size_t kGroups, size_t kKeys, size_t kSteps>
+HWY_INLINE void SumLane(const float* HWY_RESTRICT rows, size_t row_stride,
+                        const float* const* HWY_RESTRICT k, size_t j,
+                        size_t steps, F32x16* HWY_RESTRICT dots) {
+  const auto step = [&](size_t d) HWY_ATTR {
+    F32x16 lanes[kGroups];
+    HWY_UNROLL(4)
+    for (size_t g = 0; g < kGroups; ++g) {
+      lanes[g] = InRegister(Load16(rows + g * kLanes));
+    }
+    HWY_UNROLL(8)
+    for (size_t c = 0; c < kKeys; ++c) {
+      const F32x16 key = Set16(k[c][d]);
+      HWY_UNROLL(4)
+      for (size_t g = 0; g < kGroups; ++g) {
+        dots[c * kGroups + g] = Fma16(lanes[g], key, dots[c * kGroups + g]);
+      }
+    }
+    rows += row_stride;
+  };
+  HWY_UNROLL(16)
+  for (size_t n = 0; n < kGroups * kKeys; ++n) dots[n] = Zero16();
+  if constexpr (kSteps != 0) {
+    HWY_UNROLL(8)
+    for (size_t s = 0; s < kSteps; ++s) step(s * kLanes + j);
+  } else {
+    for (size_t s = 0; s < steps; ++s) step(s * kLanes + j);
+  }
+}
+
 // scores[g, c, :] = fl(q[g, :] . k[c] * scale) for kGroups groups of 16 rows
 // and kKeys keys; groups of scores are kKvChunk * 16 apart, keys 16.
 // q is [16 virtual lanes, steps, n_groups, 16 rows]: lane j of a dot takes
-// d = 16 step + j. One virtual lane is summed at a time; what waits to be
-// joined with its neighbour lies in `pending`, at most 4 deep.
-template <size_t kGroups, size_t kKeys>
+// d = 16 step + j. Virtual lanes are summed one after the other; two neighbours
+// are joined in registers, what waits to be joined after that lies in
+// `pending`, at most 3 deep.
+template <size_t kGroups, size_t kKeys, size_t kSteps>
 HWY_INLINE void DotLanes(const float* HWY_RESTRICT q, size_t n_groups,
-                         const float* const* HWY_RESTRICT k, size_t steps,
+                         const float* const* HWY_RESTRICT keys, size_t steps,
                          float scale, float* HWY_RESTRICT scores) {
   constexpr size_t kDots = kGroups * kKeys;
-  HWY_ALIGN float pending[4 * kDots * kLanes];
-  F32x16 acc[kDots];
-  for (size_t i = 0; i < kLanes; ++i) {
-    const size_t j = kFoldOrder[i];
-    const float* HWY_RESTRICT rows = q + j * steps * n_groups * kLanes;
+  HWY_ALIGN float pending[3 * kDots * kLanes];
+  const float* k[kKeys];
+  HWY_UNROLL(8)
+  for (size_t c = 0; c < kKeys; ++c) k[c] = keys[c];
+  const size_t row_stride = n_groups * kLanes;
+  F32x16 first[kDots], dots[kDots];
+  HWY_UNROLL(1)
+  for (size_t i = 0; i < kLanes / 2; ++i) {
+    const size_t j = kFoldOrder[2 * i];
+    SumLane<kGroups, kKeys, kSteps>(q + j * steps * row_stride, row_stride, k,
+                                    j, steps, first);
+    SumLane<kGroups, kKeys, kSteps>(q + (j + 8) * steps * row_stride,
+                                    row_stride, k, j + 8, steps, dots);
     HWY_UNROLL(16)
-    for (size_t n = 0; n < kDots; ++n) acc[n] = Zero16();
-    for (size_t d = j; d < steps * kLanes; d += kLanes) {
-      F32x16 lanes[kGroups];
-      HWY_UNROLL(4)
-      for (size_t g = 0; g < kGroups; ++g) {
-        lanes[g] = Load16(rows + g * kLanes);
-      }
-      HWY_UNROLL(8)
-      for (size_t c = 0; c < kKeys; ++c) {
-        const F32x16 key = Set16(k[c][d]);
-        HWY_UNROLL(4)
-        for (size_t g = 0; g < kGroups; ++g) {
-          acc[c * kGroups + g] = Fma16(lanes[g], key, acc[c * kGroups + g]);
-        }
-      }
-      rows += n_groups * kLanes;
-    }
+    for (size_t n = 0; n < kDots; ++n) dots[n] = Add16(first[n], dots[n]);
     float* HWY_RESTRICT level = pending;
     for (size_t t = i; t % 2 == 1; t /= 2) {
       HWY_UNROLL(16)
       for (size_t n = 0; n < kDots; ++n) {
-        acc[n] = Add16(Load16(level + n * kLanes), acc[n]);
+        dots[n] = Add16(Load16(level + n * kLanes), dots[n]);
       }
       level += kDots * kLanes;
     }
-    if (i + 1 < kLanes) {
+    if (i + 1 < kLanes / 2) {
       HWY_UNROLL(16)
-      for (size_t n = 0; n < kDots; ++n) Store16(acc[n], level + n * kLanes);
+      for (size_t n = 0; n < kDots; ++n) Store16(dots[n], level + n * kLanes);
     }
   }
   const F32x16 factor = Set16(scale);
@@ -77,7 +112,7 @@ HWY_INLINE void DotLanes(const float* HWY_RESTRICT q, size_t n_groups,
   for (size_t c = 0; c < kKeys; ++c) {
     HWY_UNROLL(4)
     for (size_t g = 0; g < kGroups; ++g) {
-      Store16(Mul16(acc[c * kGroups + g], factor),
+      Store16(Mul16(dots[c * kGroups + g], factor),
               scores + (g * kKvChunk + c) * kLanes);
     }
   }

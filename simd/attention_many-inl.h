@@ -22,43 +22,62 @@ HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
 namespace HWY_NAMESPACE {
 
-// Of all groups of 16 rows against keys [j, j + kKeys) of a block.
-template <size_t kGroups, size_t kKeys>
+// Of groups [group, group + kGroups) of 16 rows against a block of keys.
+template <size_t kGroups, size_t kKeys, size_t kSteps>
 void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
-                  size_t begin, size_t count, size_t n) {
+                  size_t begin, size_t count, size_t group, size_t n) {
   const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
   const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
   for (size_t j = 0; j < count; j += kKeys) {
-    // Spread over the block: what the next one and the values will read.
-    Request(a.k, a.head_dim, begin + j + kAttentionBlock, kKeys, n);
-    Request(a.v, a.head_dim, begin + j, kKeys, n);
+    if (group == 0) {
+      // Spread over the block: what the next one and the values will read.
+      Request(a.k, a.head_dim, begin + j + kAttentionBlock, kKeys, n);
+      Request(a.v, a.head_dim, begin + j, kKeys, n);
+    }
     const float* keys[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
       keys[c] = block.data + HWY_MIN(j + c, count - 1) * block.stride;
     }
-    for (size_t g = 0; g < n_groups; g += kGroups) {
-      DotLanes<kGroups, kKeys>(a.q + g * kLanes, n_groups, keys, steps, a.scale,
-                               a.scores + (g * kKvChunk + begin + j) * kLanes);
+    DotLanes<kGroups, kKeys, kSteps>(
+        a.q + group * kLanes, n_groups, keys, steps, a.scale,
+        a.scores + (group * kKvChunk + begin + j) * kLanes);
+  }
+}
+
+// Three groups times four keys: 12 sums and as many that wait for them, with
+// the operands of a step, fill 32 registers.
+template <size_t kSteps>
+void LanesOfGroups(const AttentionChunkArgs& a, const F32Rows& block,
+                   size_t begin, size_t count, size_t n) {
+  const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
+  for (size_t g = 0; g < n_groups;) {
+    if constexpr (kVecs > 1) {  // fewer registers, or narrower ones
+      LanesOfBlock<1, HWY_MIN(kTileDots, 4), 0>(a, block, begin, count, g, n);
+      g += 1;
+    } else if (n_groups - g == 1) {
+      LanesOfBlock<1, 8, kSteps>(a, block, begin, count, g, n);
+      g += 1;
+    } else if (n_groups - g == 2 || n_groups - g == 4) {
+      LanesOfBlock<2, 4, kSteps>(a, block, begin, count, g, n);
+      g += 2;
+    } else {
+      LanesOfBlock<3, 4, kSteps>(a, block, begin, count, g, n);
+      g += 3;
     }
   }
 }
 
 inline void ScoresOfMany(const AttentionChunkArgs& a, size_t n) {
-  const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
+  const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
   for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, n - begin);
     const F32Rows block = BlockOf(a, a.k, begin, count);
-    if constexpr (kVecs > 1) {
-      // Fewer registers, or narrower ones: a group at a time.
-      LanesOfBlock<1, HWY_MIN(kTileDots, 4)>(a, block, begin, count, n);
-    } else if (n_groups == 1) {
-      LanesOfBlock<1, 8>(a, block, begin, count, n);
-    } else if (n_groups == 2) {
-      LanesOfBlock<2, 8>(a, block, begin, count, n);
-    } else if (n_groups == 3) {
-      LanesOfBlock<3, 4>(a, block, begin, count, n);
+    if (steps == 8) {
+      LanesOfGroups<8>(a, block, begin, count, n);
+    } else if (steps == 4) {
+      LanesOfGroups<4>(a, block, begin, count, n);
     } else {
-      LanesOfBlock<4, 4>(a, block, begin, count, n);
+      LanesOfGroups<0>(a, block, begin, count, n);
     }
   }
 }

@@ -31,6 +31,25 @@ HWY_INLINE V ClampKeepNaN(D d, V x, float lo, float hi) {
 #endif
 }
 
+// y * 2^n with one rounding; n as a number and as the difference of two
+// integers, t - magic.
+template <class D, class V = hn::Vec<D>, class I>
+HWY_INLINE V TimesPowerOfTwo(D d, V y, [[maybe_unused]] V n, I t, I magic) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    return V{_mm512_scalef_ps(y.raw, n.raw)};
+  }
+#endif
+  const hn::RebindToSigned<D> di;
+  const auto ni = hn::Sub(t, magic);
+  const auto n1 = hn::ShiftRight<1>(ni);
+  const auto n2 = hn::Sub(ni, n1);
+  const auto bias = hn::Set(di, int32_t{127});
+  const V s1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n1, bias)));
+  const V s2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n2, bias)));
+  return hn::Mul(hn::Mul(y, s1), s2);
+}
+
 // exp(x) = 2^n * exp(r), n = rint(x / ln 2), |r| <= ln(2) / 2 + 2^-19.
 //
 // r: x - n * kLn2Hi is exact, as both terms are multiples of 2^-25 or of
@@ -39,9 +58,10 @@ HWY_INLINE V ClampKeepNaN(D d, V x, float lo, float hi) {
 // exp(r) = 1 + (r + r^2 q(r)): q is the minimax polynomial of degree 5 for the
 // relative error of exp on |r| <= 0.3467 (Remez in 40 digits): 2^-34. Degree 4
 // (2^-28) costs one fma less but exceeds 1 ULP on a few inputs.
-// 2^n goes on in two exact halves, so a subnormal result is rounded once more
-// but never flushed, and n = 128 does not overflow early. A NaN runs through
-// every step: its n is garbage, but 2^garbage is never NaN itself.
+// 2^n goes on in two exact halves or by one instruction, so a subnormal result
+// is rounded once more but never flushed, and n = 128 does not overflow early.
+// A NaN runs through every step: its n is garbage, but 2^garbage is never NaN
+// itself.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V ExpStrict(D d, V x) {
   const hn::RebindToSigned<D> di;
@@ -72,13 +92,7 @@ HWY_INLINE V ExpStrict(D d, V x) {
   q = Fma(q, r, hn::Set(d, kQ0));
   const V y = hn::Add(hn::Set(d, 1.0f), Fma(q, hn::Mul(r, r), r));
 
-  const auto ni = hn::Sub(hn::BitCast(di, t), hn::BitCast(di, magic));
-  const auto n1 = hn::ShiftRight<1>(ni);
-  const auto n2 = hn::Sub(ni, n1);
-  const auto bias = hn::Set(di, int32_t{127});
-  const V s1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n1, bias)));
-  const V s2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n2, bias)));
-  return hn::Mul(hn::Mul(y, s1), s2);
+  return TimesPowerOfTwo(d, y, n, hn::BitCast(di, t), hn::BitCast(di, magic));
 }
 
 HWY_INLINE F32x16 Exp16(F32x16 x) {

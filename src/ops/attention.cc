@@ -222,7 +222,7 @@ size_t TileRows(const Problem& p, int n_threads) {
   size_t tile = kAttentionMaxRows;
   const size_t wanted = 4 * static_cast<size_t>(n_threads);
   while (tile > 16 && p.args.k.n_kv_heads * CeilDiv(p.rows, tile) < wanted) {
-    tile /= 2;
+    tile = tile / 2 / 16 * 16;  // 96, 48, 16
   }
   return std::min(tile, p.rows);
 }
