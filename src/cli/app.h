@@ -23,6 +23,7 @@ Action AddTokenize(CLI::App& app);
 Action AddInfo(CLI::App& app);
 Action AddQuantize(CLI::App& app);
 Action AddBench(CLI::App& app);
+Action AddTrain(CLI::App& app);
 
 // The program. Never throws; exit statuses as in exit_code.h.
 int Main(int argc, const char* const* argv);

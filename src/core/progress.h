@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace etalon {
 
@@ -27,6 +28,8 @@ class Progress {
 
   // `done` of `total`. Draws at most ten times a second.
   void Update(size_t done);
+  // What stands before the bar from the next Update on.
+  void SetLabel(std::string label) { label_ = std::move(label); }
   // Wipes the line, so that what follows starts on a clean one.
   void Finish();
 
