@@ -11,7 +11,8 @@ namespace ETALON_TIER {
 // without vpdpbusd they are multiplied as the signed bytes they came from.
 template <class F>
 constexpr bool TakesSigned() {
-  return !ETALON_TIER_VNNI && F::kMax == 255 && HWY_TARGET != HWY_SCALAR;
+  return !ETALON_TIER_VNNI && F::kMax == 255 &&
+         (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3);
 }
 
 HWY_INLINE VecI32 LoadLine(const std::byte* p) {
