@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 
 set(objects)
 foreach(room quant simd core ops io text layer model quantize profile
-    reference capi)
+    reference golden capi)
   if(NOT TARGET etalon_${room})
     continue()
   endif()

@@ -2,6 +2,7 @@
 // sums of a block are exact, their combination is fp64. Everything else is a
 // dot product in fp64, by Eigen without vectorisation: k ascending.
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 
 #include "reference/formats.h"
@@ -52,9 +53,10 @@ double Scale(const GemmPart& part) { return static_cast<double>(part.scale); }
 // Where one product writes; c is empty when no magnitudes are wanted.
 class Sink {
  public:
-  Sink(size_t m, size_t n, bool magnitudes) : n_(n) {
+  // `count` magnitudes of each element, 0: none.
+  Sink(size_t m, size_t n, size_t count) : n_(n) {
     oracle_.value.resize(m * n);
-    if (magnitudes) oracle_.c.assign(6, std::vector<double>(m * n));
+    oracle_.c.assign(count, std::vector<double>(m * n));
   }
   bool wants_magnitudes() const { return !oracle_.c.empty(); }
   void Put(size_t m, size_t n, double value) {
@@ -67,6 +69,7 @@ class Sink {
     double operands = 0.0;    // sum |x| + |w|
     double sub_blocks = 0.0;  // quantised: the same sums over sub-blocks
     double elements = 0.0;    // quantised: sum |x w|
+    double flips = 0.0;       // quantised: what the other rounding adds
   };
   void PutMagnitudes(size_t m, size_t n, const Magnitudes& sums,
                      const GemmPart& part, bool quantized) {
@@ -82,6 +85,7 @@ class Sink {
     oracle_.c[3][i] = scale * sums.sub_blocks;
     oracle_.c[4][i] = scale * sums.elements;
     oracle_.c[5][i] = scale * sums.operands;
+    oracle_.c[6][i] = scale * sums.flips;
   }
   Oracle Take() { return std::move(oracle_); }
 
@@ -160,8 +164,12 @@ size_t SubBlock(TensorType type) { return type == TensorType::kQ6_K ? 16 : 32; }
 
 // Adds to `sums` what kernels on sub-blocks or single elements add up.
 void AddFinerMagnitudes(const IntegerRow& w, size_t b, size_t size,
-                        size_t sub_block, const int16_t* q, double d_x,
+                        size_t sub_block, const QuantizedRow& row,
                         Sink::Magnitudes& sums) {
+  const int16_t* q = row.q.data() + b * size;
+  const double d_x = static_cast<double>(row.d[b]);
+  // 508 u (div_ulp - 1/2) for division of up to 4.5 ulp.
+  constexpr double kMayFlip = 0x1p-13;
   const double d = w.d[b];
   const double c = w.has_min ? w.c[b] : 0.0;
   for (size_t first = b * size; first < (b + 1) * size; first += sub_block) {
@@ -177,6 +185,11 @@ void AddFinerMagnitudes(const IntegerRow& w, size_t b, size_t size,
     const size_t at = b * size + i;
     const double weight = std::abs(d * w.w[at] + c * w.m[at]);
     const double x = std::abs(d_x * q[i]);
+    const double step = static_cast<double>(row.d_step[b]);
+    sums.flips += weight * step * std::abs(q[i]);
+    if (static_cast<double>(row.margin[at]) <= kMayFlip) {
+      sums.flips += weight * (std::abs(d_x) + step);
+    }
     sums.elements += weight * x;
     sums.operands += weight + x;
   }
@@ -209,7 +222,7 @@ void MultiplyQuantized(const Span2D<const float>& x, const GemmPart& part,
           sums.underflows += std::abs(t);
         }
         if (sink.wants_magnitudes()) {
-          AddFinerMagnitudes(w, b, size, SubBlock(type), q, d_x, sums);
+          AddFinerMagnitudes(w, b, size, SubBlock(type), xs[m], sums);
         }
       }
       sink.Put(m, n, sum * Scale(part) + Bias(part, n));
@@ -229,8 +242,10 @@ Expected<Oracle> GemmOracle(const GemmArgs& args, size_t part,
                 fmt::format("{}: part {} of {}", kOp, part, args.parts.size()));
   ETALON_RETURN_IF_ERROR(ValidatePart(args, part));
   const GemmPart& p = args.parts[part];
-  Sink sink(args.x.rows, p.weights.rows, magnitudes);
-  if (UsesQuantizedActivations(p.weights.type, args.activations)) {
+  const bool quantized =
+      UsesQuantizedActivations(p.weights.type, args.activations);
+  Sink sink(args.x.rows, p.weights.rows, magnitudes ? (quantized ? 7 : 4) : 0);
+  if (quantized) {
     MultiplyQuantized(args.x, p, sink);
   } else {
     MultiplyF32(args.x, p, sink);
@@ -256,6 +271,10 @@ std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
            1;
   };
   const double bias = Gamma(1, p.u);
+  // Activations quantised with inexact division: see C7.
+  const double inexact = std::max(0.0, p.div_ulp - 0.5);
+  const double d_x = 8 * p.u * inexact;
+  const double flip = inexact > 0.0 ? 1.0 : 0.0;
   if (!quantized) {
     const double kappa[] = {product(0), bias, p.tiny, p.operand_tiny()};
     return Combine(oracle, p, kappa);
@@ -265,19 +284,26 @@ std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
   if (p.quantized == QuantizedGrade::kBlock) {
     const double blocks =
         static_cast<double>(k / WeightFormat(type)->block_size);
-    const double kappa[] = {p.Accumulated(2 * blocks + 4 + unfused, p.u), bias,
-                            p.tiny};
+    const double kappa[] = {p.Accumulated(2 * blocks + 4 + unfused, p.u),
+                            bias,
+                            p.tiny,
+                            0,
+                            d_x,
+                            0,
+                            flip};
     return Combine(oracle, p, kappa);
   }
   // One more product (with the sub-block's scale), and its conversion.
   if (p.quantized == QuantizedGrade::kSubBlock) {
     const double blocks = static_cast<double>(k / SubBlock(type));
-    const double kappa[] = {0, bias, p.tiny,
-                            p.Accumulated(2 * blocks + 6 + unfused, p.u)};
+    const double kappa[] = {
+        0,   bias, p.tiny, p.Accumulated(2 * blocks + 6 + unfused, p.u),
+        d_x, 0,    flip};
     return Combine(oracle, p, kappa);
   }
   // The weight's last subtraction rounds, and so does the activation.
-  const double kappa[] = {0, bias, p.tiny, 0, product(2), p.operand_tiny()};
+  const double kappa[] = {
+      0, bias, p.tiny, 0, product(2) + d_x, p.operand_tiny(), flip};
   return Combine(oracle, p, kappa);
 }
 

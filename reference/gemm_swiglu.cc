@@ -5,8 +5,30 @@
 
 #include "reference/ops.h"
 #include "reference/oracle.h"
+#include "reference/stages.h"
 
 namespace etalon::reference {
+
+Expected<Oracle> GemmSwiGluOracle(const GemmSwiGluArgs& args,
+                                  const Profile& p) {
+  const auto multiply = [&](const GemmPart& part) {
+    return Multiply(args.x, part.weights, static_cast<double>(part.scale),
+                    args.activations, &p);
+  };
+  ETALON_ENSURE(args.gate.bias.empty() && args.up.bias.empty(),
+                "gemm_swiglu: the oracle knows no bias");
+  ETALON_ENSURE(args.gate.weights.rows == args.up.weights.rows,
+                "gemm_swiglu: gate and up differ in rows");
+  ETALON_ASSIGN_OR_RETURN(const Stage gate, multiply(args.gate));
+  ETALON_ASSIGN_OR_RETURN(const Stage up, multiply(args.up));
+  ETALON_ASSIGN_OR_RETURN(
+      const Stage out,
+      Activate(gate, up, args.x.rows, args.gate.weights.rows, &p));
+  Oracle oracle;
+  oracle.value.assign(out.value.begin(), out.value.end());
+  oracle.c.push_back(out.error);
+  return oracle;
+}
 
 Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx) {
   const size_t m = args.x.rows;

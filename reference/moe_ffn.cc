@@ -9,6 +9,7 @@
 #include "reference/ops.h"
 #include "reference/oracle.h"
 #include "reference/quantize.h"
+#include "reference/stages.h"
 #include "reference/store.h"
 #include "reference/validate.h"
 
@@ -62,72 +63,8 @@ Status Validate(const MoeFfnArgs& args) {
   return {};
 }
 
-// Values as f32 and how far a port's f32 may be from them.
-struct Stage {
-  std::vector<float> value;
-  std::vector<double> error;
-
-  void AddRounding(const std::vector<double>& exact, double u) {
-    for (size_t i = 0; i < exact.size(); ++i) {
-      error[i] += u * std::abs(exact[i]) + 0x1p-150;
-    }
-  }
-};
-
-std::vector<float> Round(const std::vector<double>& v) {
-  std::vector<float> out;
-  out.reserve(v.size());
-  for (const double x : v) out.push_back(static_cast<float>(x));
-  return out;
-}
-
 double ExpertScale(const ExpertWeights& stack, size_t e) {
   return stack.scales.empty() ? 1.0 : static_cast<double>(stack.scales[e]);
-}
-
-Expected<Stage> Multiply(const Span2D<const float>& x,
-                         const ExpertWeights& stack, size_t e,
-                         Activations activations, const Profile* p) {
-  const WeightMatrix w = stack.expert(e);
-  std::vector<float> shape(x.rows * w.rows);
-  const GemmPart part = {w,
-                         {},
-                         {shape.data(), x.rows, w.rows},
-                         static_cast<float>(ExpertScale(stack, e))};
-  const GemmArgs args = {x, {&part, 1}, activations};
-  ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
-                          GemmOracle(args, 0, p != nullptr));
-  Stage stage{Round(oracle.value), {}};
-  if (p != nullptr) {
-    stage.error = GemmTolerance(oracle, *p, w, activations);
-    stage.AddRounding(oracle.value, 0x1p-24);
-  }
-  return stage;
-}
-
-Expected<Stage> Activate(const Stage& gate, const Stage& up, size_t rows,
-                         size_t cols, const Profile* p) {
-  std::vector<float> shape(rows * cols);
-  const SwiGluArgs args = {{gate.value.data(), rows, cols},
-                           {up.value.data(), rows, cols},
-                           {shape.data(), rows, cols}};
-  ETALON_ASSIGN_OR_RETURN(const Oracle oracle, SwiGluOracle(args));
-  Stage stage{Round(oracle.value), {}};
-  if (p != nullptr) {
-    stage.error = SwiGluTolerance(oracle, *p);
-    for (size_t i = 0; i < stage.error.size(); ++i) {
-      const double u = std::abs(static_cast<double>(up.value[i]));
-      const double silu = u == 0.0
-                              ? std::abs(static_cast<double>(gate.value[i]))
-                              : std::abs(oracle.value[i]) / u;
-      // |silu'| < 1.1 everywhere.
-      const double inherited =
-          1.1 * gate.error[i] * (u + up.error[i]) + silu * up.error[i];
-      stage.error[i] += inherited * (1.0 + 16 * p->u);
-    }
-    stage.AddRounding(oracle.value, 0x1p-24);
-  }
-  return stage;
 }
 
 double F16Rounded(double x) { return F16ToDouble(DoubleToF16(x)); }
@@ -146,7 +83,7 @@ std::vector<double> QuantizedError(std::span<const float> x,
       amax = std::max(amax, std::abs(static_cast<double>(x[i])));
       max_error = std::max(max_error, error[i]);
     }
-    const double relative = amax > 0.0 ? max_error / amax + 8 * 0x1p-24 : 1.0;
+    const double relative = amax > 0.0 ? max_error / amax + 16 * 0x1p-24 : 1.0;
     const double d = std::abs(static_cast<double>(row.d[b]));
     double d_error = 2 * relative * d;
     if (block_size == 32) {
@@ -163,8 +100,8 @@ std::vector<double> QuantizedError(std::span<const float> x,
         continue;
       }
       const double scaled = 127.0 * value / amax;
-      const double moved =
-          2 * scaled * relative + 127.0 * error[i] / amax + 127.0 * 4 * 0x1p-24;
+      const double moved = 2 * scaled * relative + 127.0 * error[i] / amax +
+                           127.0 * 16 * 0x1p-24;
       const bool may_flip = !(static_cast<double>(row.margin[i]) > moved);
       const double q = std::abs(static_cast<double>(row.q[i]));
       out[i] = q * d_error + (may_flip ? (d + d_error) * (1.0 + moved) : 0.0);
@@ -237,15 +174,19 @@ Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& profile,
       gathered.insert(gathered.end(), row.begin(), row.end());
     }
     const Span2D<const float> x(gathered.data(), rows, model_dim);
-    ETALON_ASSIGN_OR_RETURN(const Stage gate,
-                            Multiply(x, args.gate, e, args.activations, p));
-    ETALON_ASSIGN_OR_RETURN(const Stage up,
-                            Multiply(x, args.up, e, args.activations, p));
+    ETALON_ASSIGN_OR_RETURN(
+        const Stage gate,
+        Multiply(x, args.gate.expert(e), ExpertScale(args.gate, e),
+                 args.activations, p));
+    ETALON_ASSIGN_OR_RETURN(
+        const Stage up, Multiply(x, args.up.expert(e), ExpertScale(args.up, e),
+                                 args.activations, p));
     ETALON_ASSIGN_OR_RETURN(const Stage hidden,
                             Activate(gate, up, rows, ffn_dim, p));
     ETALON_ASSIGN_OR_RETURN(
-        Stage y, Multiply({hidden.value.data(), rows, ffn_dim}, args.down, e,
-                          args.activations, p));
+        Stage y,
+        Multiply({hidden.value.data(), rows, ffn_dim}, args.down.expert(e),
+                 ExpertScale(args.down, e), args.activations, p));
     if (magnitudes) {
       InheritThroughDown(hidden, args.down, e, args.activations, rows, y);
     }

@@ -36,7 +36,9 @@ std::vector<double> RopeTolerance(const Oracle& oracle, const Profile& p);
 //   C1 |scale| sum_b |d_w d_x S| + |c_w d_x T|, C2 |bias|,
 //   C3 |scale| sum_b (|S| + |T| + 2) + 2 [tiny];
 //   C4 C1's sum over sub-blocks of 32 (Q6_K: 16), C5 |scale| sum_k |x w|, C6
-//   |scale| sum_k |x| + |w|: what coarser grades of kernels need.
+//   |scale| sum_k |x| + |w|: what coarser grades of kernels need; C7 |scale|
+//   times what activations near a rounding boundary add where they are
+//   quantised the other way, as inexact division may.
 // With f32 activations:
 //   C1 |scale| sum_k |x w|, C2 |bias|, C3 |scale| K + 2 [tiny],
 //   C4 |scale| sum_k |x| + |w| [rounded operands].
@@ -58,6 +60,10 @@ Expected<Oracle> AttentionOracle(const AttentionArgs& args,
                                  bool magnitudes = true);
 std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
                                        size_t head_dim, size_t kv_len);
+
+// silu(x Wgate^T) * (x Wup^T), the products rounded to f32 first.
+//   C1 its tolerance, which depends on the profile.
+Expected<Oracle> GemmSwiGluOracle(const GemmSwiGluArgs& args, const Profile& p);
 
 // C1 |y| (1 - sigmoid(gate)); C2 |y|; C3 |y| where gate < -87 (exp overflows,
 // the result may be 0); C4 |up| + |gate| + 1 [tiny].

@@ -45,6 +45,7 @@ QuantizedRow Quantize(std::span<const float> x, size_t block_size,
   for (size_t begin = 0; begin + block_size <= x.size(); begin += block_size) {
     const std::span<const float> values = x.subspan(begin, block_size);
     const float max = SignedMax(values);
+    row.d_step.push_back(0.0f);
     if (std::isnan(max) || std::abs(max) < kZeroBlock) {
       row.d.push_back(std::isnan(max) ? max : 0.0f);
       AppendZeros(block_size, row);
@@ -78,6 +79,13 @@ QuantizedRow QuantizeQ8_0(std::span<const float> x) {
           return;
         }
         row.d.push_back(static_cast<float>(d));
+        const double exact = static_cast<double>(amax) / 127.0;
+        for (const double near :
+             {exact * (1 - 0x1p-20), exact * (1 + 0x1p-20)}) {
+          const double other = F16ToDouble(DoubleToF16(near));
+          row.d_step.back() = std::max(row.d_step.back(),
+                                       static_cast<float>(std::abs(other - d)));
+        }
         AppendQuants(values, 127.0f / amax, row);
       });
 }

@@ -24,6 +24,9 @@ struct QuantizedRow {
   // Distance of fl(scale * x) to the nearest rounding boundary (k + 1/2), in
   // units of q: the decision margin of each element.
   std::vector<float> margin;
+  // [n / block_size]: how far d moves where a relative error of 2^-20 in
+  // amax / 127 may round it to another f16; 0 where it may not, and for Q8_K.
+  std::vector<float> d_step;
 };
 
 // Precondition: x.size() is a multiple of the block.

@@ -22,6 +22,7 @@ Action AddPerplexity(CLI::App& app);
 Action AddTokenize(CLI::App& app);
 Action AddInfo(CLI::App& app);
 Action AddQuantize(CLI::App& app);
+Action AddGolden(CLI::App& app);
 Action AddBench(CLI::App& app);
 Action AddTrain(CLI::App& app);
 
