@@ -4,6 +4,7 @@
 #include "quant/f16.h"
 #include "simd/dequantize.h"
 #include "simd/gemm.h"
+#include "simd/gemm_f32_many.h"
 #include "simd/gemm_panel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,6 +13,7 @@
 #include "hwy/highway.h"
 // After highway.h
 #include "simd/f16-inl.h"
+#include "simd/gemm_f32_many-inl.h"
 #include "simd/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -136,7 +138,16 @@ HWY_INLINE void RowsTimesTokens(const GemmRows& g, Span2D<const float> x,
 }
 
 template <class Read>
-HWY_NOINLINE void GemmF32Rows(const GemmRows& g, Span2D<const float> x) {
+HWY_NOINLINE void GemmF32Rows(GemmRows g, Span2D<const float> x,
+                              [[maybe_unused]] float* scratch) {
+#if HWY_TARGET != HWY_SCALAR
+  if (UsesGemmF32Many(x.rows, x.cols)) {
+    const size_t done = GemmF32Many<Read>(g, x, scratch);
+    if (done == x.rows) return;
+    g.out = g.out.Rows(done, x.rows);
+    x = x.Rows(done, x.rows);
+  }
+#endif
   size_t row = g.row_begin;
   const std::byte* w[kTileRows];
   for (; row + kTileRows <= g.row_end; row += kTileRows) {
@@ -172,15 +183,16 @@ HWY_NOINLINE void GemmF32Dequantised(const GemmRows& g, Span2D<const float> x,
 
 void GemmF32Target(const GemmRows& g, Span2D<const float> x,
                    std::byte* scratch) {
+  float* floats = reinterpret_cast<float*>(scratch);
   switch (g.weights.type) {
     case TensorType::kF32:
-      return GemmF32Rows<ReadF32>(g, x);
+      return GemmF32Rows<ReadF32>(g, x, floats);
     case TensorType::kF16:
-      return GemmF32Rows<ReadF16>(g, x);
+      return GemmF32Rows<ReadF16>(g, x, floats);
     case TensorType::kBF16:
-      return GemmF32Rows<ReadBF16>(g, x);
+      return GemmF32Rows<ReadBF16>(g, x, floats);
     default:
-      return GemmF32Dequantised(g, x, reinterpret_cast<float*>(scratch));
+      return GemmF32Dequantised(g, x, floats);
   }
 }
 
@@ -204,7 +216,9 @@ size_t GemmScratchBytes(size_t m, size_t k) {
           ((std::min(m, kTokenTile) + 32) * kLineBytes + kMaxPanelBytes) +
       kTierScratchBytes;
   const size_t dequantized = kMaxTileRows * k * sizeof(float);
-  const size_t bytes = std::max(quantized, dequantized);
+  const size_t many =
+      UsesGemmF32Many(m, k) ? GemmF32ManyFloats(k) * sizeof(float) : 0;
+  const size_t bytes = std::max({quantized, dequantized, many});
   return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 

@@ -28,8 +28,35 @@ inline constexpr size_t kColVecs = 2;
 #endif
 inline constexpr size_t kOuterCols = kColVecs * kRealLanes;
 
-// Panels of kWidth rows of a strided matrix: to[p * kWidth + i] = x(i, p), rows
-// past the last one +0.
+#if HWY_TARGET != HWY_SCALAR
+// Four rows, adjacent along p, by transposed 4 x 4 squares; p from where it
+// ended is returned.
+template <size_t kWidth>
+HWY_INLINE size_t PackFourRows(const float* x, size_t row, size_t k,
+                               float* HWY_RESTRICT to) {
+  const hn::FixedTag<float, 4> d;
+  size_t p = 0;
+  for (; p + 4 <= k; p += 4) {
+    const auto r0 = hn::LoadU(d, x + p);
+    const auto r1 = hn::LoadU(d, x + row + p);
+    const auto r2 = hn::LoadU(d, x + 2 * row + p);
+    const auto r3 = hn::LoadU(d, x + 3 * row + p);
+    const auto even = hn::InterleaveLower(d, r0, r2);
+    const auto odd = hn::InterleaveLower(d, r1, r3);
+    const auto even2 = hn::InterleaveUpper(d, r0, r2);
+    const auto odd2 = hn::InterleaveUpper(d, r1, r3);
+    float* at = to + p * kWidth;
+    hn::StoreU(hn::InterleaveLower(d, even, odd), d, at);
+    hn::StoreU(hn::InterleaveUpper(d, even, odd), d, at + kWidth);
+    hn::StoreU(hn::InterleaveLower(d, even2, odd2), d, at + 2 * kWidth);
+    hn::StoreU(hn::InterleaveUpper(d, even2, odd2), d, at + 3 * kWidth);
+  }
+  return p;
+}
+#endif
+
+// A panel of kWidth rows of a strided matrix: to[p * kWidth + i] = x(i, p),
+// rows past the last one +0.
 template <size_t kWidth>
 HWY_INLINE void PackPanel(const float* x, size_t row, size_t col, size_t n,
                           size_t k, float* HWY_RESTRICT to) {
@@ -40,7 +67,19 @@ HWY_INLINE void PackPanel(const float* x, size_t row, size_t col, size_t n,
     return;
   }
   if (n < kWidth) std::fill(to, to + k * kWidth, 0.0f);
-  for (size_t i = 0; i < n; ++i) {
+  size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  for (; col == 1 && i + 4 <= n; i += 4) {
+    const float* from = x + i * row;
+    size_t p = PackFourRows<kWidth>(from, row, k, to + i);
+    for (; p < k; ++p) {
+      for (size_t r = 0; r < 4; ++r) {
+        to[p * kWidth + i + r] = from[r * row + p];
+      }
+    }
+  }
+#endif
+  for (; i < n; ++i) {
     const float* from = x + i * row;
     for (size_t p = 0; p < k; ++p) to[p * kWidth + i] = from[p * col];
   }
