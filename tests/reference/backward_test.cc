@@ -20,7 +20,7 @@ class BackwardTest : public ::testing::Test {
   Matrix Random(size_t rows, size_t cols, double mean = 0) {
     Matrix m(rows, cols);
     for (double& x : m.v) {
-      x = mean + static_cast<double>(rng_.Uniform()) * 1.6 - 0.8;
+      x = mean + 0.8 * static_cast<double>(rng_.Uniform());
     }
     return m;
   }
