@@ -492,8 +492,10 @@ class Case:
                 return np.zeros(n)
             x = t.array.astype(float).ravel()
             cols = shape[-1] if shape else 1
-            if t.dtype != "F32" or x.size not in (n, n // max(cols, 1)):
+            if t.dtype != "F32" or x.size not in (1, n, n // max(cols, 1)):
                 raise Unusable("a magnitude's dtype or shape is wrong")
+            if x.size == 1:
+                return np.repeat(x, n)
             return x if x.size == n else np.repeat(x, cols)
 
         with np.errstate(all="ignore"):
@@ -516,14 +518,12 @@ class Case:
         if judge == "exact":
             if want.dtype != got.dtype:
                 raise Unusable("the value's dtype is wrong")
-            kind = got.array.dtype.str.replace("f", "u").replace("i", "u")
-            same = (np.ascontiguousarray(got.array).view(kind)
-                    == want.array.view(kind))
-            if got.dtype in ("F32", "F16"):
+            same = got.array == want.array
+            if got.dtype in ("F32", "F16", "F64"):
                 same |= np.isnan(got.array) & np.isnan(want.array)
             if got.dtype == "BF16":
-                same |= (((got.array & 0x7FFF) > 0x7F80)
-                         & ((want.array & 0x7FFF) > 0x7F80))
+                g, w = got.array & 0x7FFF, want.array & 0x7FFF
+                same |= (g > 0x7F80) & (w > 0x7F80) | (g == 0) & (w == 0)
             return np.where(same, 0.0, math.inf).ravel()
         a = got.array.astype(float).ravel()
         y = want.array.astype(float).ravel()
@@ -560,7 +560,7 @@ class Case:
             t.array.shape)
         bound = self._bound(p, outputs["weights"]).reshape(t.array.shape)
         same = t.array == want
-        legal = same | (margin <= 2 * bound + p.u)
+        legal = same | (t.array >= 0) & (margin <= 2 * bound + p.u)
         for k in range(t.array.shape[1]):
             for j in range(k):
                 legal[:, k] &= t.array[:, j] != t.array[:, k]
@@ -593,10 +593,10 @@ class Case:
         if self.op not in OPS:
             raise Unusable(f"{self.op}: unknown op")
         for need in self.entry.get("needs", []):
-            if need != "f64_norm_sum":
-                raise Unusable("needs: unknown")
-            if not p.f64_norm_sum:
-                raise NoBound("needs f64_norm_sum")
+            if need == "f64_norm_sum" and p.f64_norm_sum \
+                    or need == "subnormals" and p.ftz == 0:
+                continue
+            raise NoBound(f"the profile has not {need}")
         if not self.entry.get("max_in", 0) <= p.in_max:
             raise NoBound("operands beyond the profile's in_max")
         self.inputs()

@@ -1,6 +1,7 @@
 /* usage: golden_check PACK GOT PROFILE.json [-v]
  * Judges GOT/ID.safetensors for every case of a pack; exit status 0 all pass,
- * 6 a check failed, 2 pack or profile unusable. cc -std=c99 -O2 golden_check.c -lm */
+ * 6 a check failed, 2 pack or profile unusable. cc -std=c99 -O2 golden_check.c
+ * -lm */
 #define GOLDEN_IMPLEMENTATION
 #include "golden.h"
 

@@ -4,7 +4,6 @@
 #ifndef ETALON_REFERENCE_GOLDEN_REPORT_H_
 #define ETALON_REFERENCE_GOLDEN_REPORT_H_
 
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,13 +24,6 @@ std::string JsonReport(const CheckResult& result);
 // "layer 7, attention, out[token 0, head 5, d 77]: r = 412, got 0.60, want
 // 0.55 +- 3.1e-06"; empty when nothing failed.
 std::string FirstDivergence(const CheckResult& result);
-
-// What the indices of bad elements have in common, axis by axis: "head = 5",
-// "p >= 256", "d = 13..15 mod 16 (tail of 16 lanes)"; empty when nothing
-// stands out. `bad` are row-major indices into `shape`.
-std::string DescribeIndices(std::span<const size_t> bad,
-                            std::span<const size_t> shape,
-                            std::span<const std::string> axes);
 
 // What stands in every such file: text that cannot end an element, an
 // attribute or a string.

@@ -109,15 +109,6 @@ std::string Where(const CaseResult& c) {
   return text + (c.module.empty() ? c.op : c.module);
 }
 
-std::string Pattern(const OutputResult& o) {
-  if (!o.periodicity.empty()) return o.periodicity;
-  std::vector<size_t> bad;
-  for (size_t i = 0; i < o.ratios.size(); ++i) {
-    if (!(o.ratios[i] <= 1.0f)) bad.push_back(i);
-  }
-  return DescribeIndices(bad, o.shape, o.axes);
-}
-
 std::string Definition(std::string_view term, std::string_view text) {
   if (text.empty()) return "";
   return fmt::format("<dt>{}</dt><dd>{}</dd>", EscapeXml(term),
@@ -148,7 +139,7 @@ std::string Details(const CheckResult& r, const CaseResult& c) {
                             Coordinate(*o, *e), Value(e->got), Value(e->want),
                             e->bound, Ratio(e->ratio)));
     }
-    text += Definition("pattern", Pattern(*o));
+    text += Definition("pattern", o->periodicity);
   }
   if (!c.fingerprints.empty()) {
     const Fingerprint& f = c.fingerprints.front();
@@ -202,12 +193,12 @@ std::string MapSection(const CheckResult& r) {
     const OutputResult* o = ShownOutput(c);
     const std::string map = o != nullptr ? ElementMap(*o) : "";
     if (map.empty()) continue;
-    const std::string pattern = Pattern(*o);
     return fmt::format(
         "<section><h2>Elements of {} of {}</h2><p>{}</p>{}{}</section>",
         EscapeXml(o->name), EscapeXml(c.id),
-        pattern.empty() ? "The wrong elements' indices have nothing in common."
-                        : "All failing: <b>" + EscapeXml(pattern) + "</b>",
+        o->periodicity.empty()
+            ? "The wrong elements' indices have nothing in common."
+            : "All failing: <b>" + EscapeXml(o->periodicity) + "</b>",
         map, HeatLegend());
   }
   return "";

@@ -1,0 +1,187 @@
+/* What the example ports share: golden.h in front, one function per op behind.
+ * A port fills a `port` and calls port_main:  PROGRAM PACK PROFILE.json */
+#ifndef ETALON_EXAMPLES_PORT_H_
+#define ETALON_EXAMPLES_PORT_H_
+
+#define GOLDEN_IMPLEMENTATION
+#include "checkers/golden.h"
+
+typedef struct {
+  const float* q;    /* [n_tokens, n_heads, head_dim] */
+  const void *k, *v; /* [n_kv_heads, kv_capacity, head_dim] */
+  size_t kv_bytes;   /* of each */
+  uint32_t f16;      /* of k and v, else f32 */
+  uint32_t n_tokens, n_heads, n_kv_heads, head_dim, kv_len, kv_capacity;
+  uint32_t causal;
+  float scale;
+} sdpa_args;
+
+/* out[m, n] = scale sum_k x[m, k] w[n, k] + bias[n]; x in Q8_K blocks of 256:
+ * quants and one scale each. */
+typedef struct {
+  const int8_t* xq;  /* [m, k] */
+  const float* xd;   /* [m, k / 256] */
+  const uint8_t* w;  /* [n, k / 256 * 144] */
+  const float* bias; /* [n], zeros where there is none */
+  uint32_t m, n, k;
+  float scale;
+} q4k_args;
+
+typedef struct {
+  void* self;
+  /* 0 when the device refuses. out: [n_tokens, n_heads, head_dim], [m, n]. */
+  int (*sdpa)(void* self, const sdpa_args* args, float* out);
+  int (*q4k_gemv)(void* self, const q4k_args* args, float* out);
+} port;
+
+/* Activations to Q8_K, the rule of docs/golden-packs.md and docs/numerics.md:
+ * part of the op, and bit-exact in any language. */
+static void quantize_q8_k(const float* x, int8_t* q, float* d) {
+  float max = 0, amax = 0, iscale;
+  int i, finite = 1;
+  for (i = 0; i < 256; ++i) {
+    finite &= isfinite(x[i]) != 0;
+    if (fabsf(x[i]) > amax) {
+      amax = fabsf(x[i]);
+      max = x[i];
+    }
+  }
+  memset(q, 0, 256);
+  *d = finite ? 0.0f : g_float(0x7FC00000u);
+  if (!finite || amax < 0x1p-120f) return;
+  iscale = -127.0f / max;
+  for (i = 0; i < 256; ++i) {
+    const float r = nearbyintf(iscale * x[i]);
+    q[i] = (int8_t)(r > 127 ? 127 : r);
+  }
+  *d = 1.0f / iscale;
+}
+
+static int run_sdpa(const port* p, const golden_case* c, float* out) {
+  const golden_tensor *q = golden_input(c, "q"), *k = golden_input(c, "k"),
+                      *v = golden_input(c, "v");
+  sdpa_args a;
+  if (q == NULL || k == NULL || v == NULL || k->dtype != v->dtype) return 0;
+  a.q = (const float*)q->data;
+  a.k = k->data;
+  a.v = v->data;
+  a.f16 = k->dtype == GOLDEN_F16;
+  a.kv_bytes = (size_t)k->n * (a.f16 ? 2 : 4);
+  a.n_tokens = (uint32_t)q->shape[0];
+  a.n_heads = (uint32_t)q->shape[1];
+  a.head_dim = (uint32_t)q->shape[2];
+  a.n_kv_heads = (uint32_t)k->shape[0];
+  a.kv_capacity = (uint32_t)k->shape[1];
+  a.kv_len = (uint32_t)golden_int(c, "kv_len", 0);
+  a.causal = (uint32_t)golden_int(c, "causal", 0);
+  a.scale = golden_float(c, "scale_bits", 0);
+  return p->sdpa(p->self, &a, out);
+}
+
+static int run_q4k(const port* p, const golden_case* c, float* out) {
+  const golden_tensor *x = golden_input(c, "x"), *w = golden_input(c, "w"),
+                      *bias = golden_input(c, "bias");
+  q4k_args a;
+  float *d, *zeros;
+  int8_t* q;
+  size_t b;
+  int ok;
+  if (x == NULL || w == NULL) return 0;
+  a.m = (uint32_t)x->shape[0];
+  a.k = (uint32_t)x->shape[1];
+  a.n = (uint32_t)w->shape[0];
+  q = (int8_t*)malloc((size_t)x->n + 1);
+  d = (float*)malloc(((size_t)x->n / 256 + 1) * sizeof *d);
+  zeros = (float*)calloc(a.n + 1, sizeof *zeros);
+  for (b = 0; b < x->n / 256; ++b) {
+    quantize_q8_k((const float*)x->data + 256 * b, q + 256 * b, d + b);
+  }
+  a.xq = q;
+  a.xd = d;
+  a.w = (const uint8_t*)w->data;
+  a.bias = bias != NULL ? (const float*)bias->data : zeros;
+  a.scale = golden_float(c, "scale_bits", 1);
+  ok = p->q4k_gemv(p->self, &a, out);
+  free(q);
+  free(d);
+  free(zeros);
+  return ok;
+}
+
+/* The op of a case that this port has, or NULL. A parameter that it does not
+ * know would make its answer a guess. */
+static int (*port_op(const golden_case* c))(const port*, const golden_case*,
+                                            float*) {
+  const char *type = golden_string(c, "type"), *act = golden_string(c, "act");
+  if (strcmp(golden_op(c), "attention") == 0 &&
+      golden_knows(c, "kv_len scale_bits causal")) {
+    return run_sdpa;
+  }
+  if (strcmp(golden_op(c), "gemm") == 0 && type != NULL && act != NULL &&
+      strcmp(type, "Q4_K") == 0 && strcmp(act, "q8_k") == 0 &&
+      golden_knows(c, "type act scale_bits")) {
+    return run_q4k;
+  }
+  return NULL;
+}
+
+static int port_main(const port* p, int argc, char** argv) {
+  static const char* const kNames[] = {"pass", "warn", "fail", "error",
+                                       "skipped"};
+  char error[256];
+  size_t i, count[GOLDEN_N_STATUSES] = {0}, other = 0;
+  double worst = 0;
+  golden_pack* pack;
+  golden_profile* profile;
+  if (argc != 3) {
+    return fprintf(stderr, "usage: %s PACK PROFILE.json\n", argv[0]), 1;
+  }
+  pack = golden_open(argv[1], error, sizeof error);
+  profile =
+      pack != NULL ? golden_profile_read(argv[2], error, sizeof error) : NULL;
+  if (profile == NULL) {
+    fprintf(stderr, "error: %s\n", error);
+    return golden_close(pack), 2;
+  }
+  for (i = 0; i < golden_n_cases(pack); ++i) {
+    golden_case* c = golden_case_at(pack, i);
+    int (*run)(const port*, const golden_case*, float*) = port_op(c);
+    golden_tensor out;
+    golden_verdict v;
+    size_t n_outputs = 0;
+    if (run == NULL) {
+      ++other;
+      continue;
+    }
+    memset(&out, 0, sizeof out);
+    if (golden_load(c) && golden_output(c, 0) != NULL) {
+      float* data;
+      out = *golden_output(c, 0);
+      data = (float*)calloc((size_t)out.n + 1, sizeof(float));
+      out.data = data;
+      n_outputs = data != NULL && run(p, c, data) ? 1 : 0;
+    }
+    v = golden_judge(c, profile, &out, n_outputs);
+    free((void*)(uintptr_t)out.data);
+    count[v.status]++;
+    if (v.ratio > worst) worst = v.ratio;
+    if (v.status == GOLDEN_FAIL || v.status == GOLDEN_ERROR) {
+      printf("%s %s: %s\n", kNames[v.status], golden_id(c), v.message);
+    }
+    golden_unload(c);
+  }
+  printf(
+      "%lu pass, %lu warn, %lu fail, %lu error, %lu skipped; worst r %.3g; "
+      "%lu cases are of other ops\n",
+      (unsigned long)count[0], (unsigned long)count[1], (unsigned long)count[2],
+      (unsigned long)count[3], (unsigned long)count[4], worst,
+      (unsigned long)other);
+  golden_close(pack);
+  golden_profile_free(profile);
+  return count[GOLDEN_FAIL] + count[GOLDEN_ERROR] == 0 &&
+                 count[GOLDEN_PASS] + count[GOLDEN_WARN] > 0
+             ? 0
+             : 6;
+}
+
+#endif /* ETALON_EXAMPLES_PORT_H_ */
