@@ -9,8 +9,8 @@
 typedef struct {
   const float* q;    /* [n_tokens, n_heads, head_dim] */
   const void *k, *v; /* [n_kv_heads, kv_capacity, head_dim] */
-  size_t kv_bytes;   /* of each */
-  uint32_t f16;      /* of k and v, else f32 */
+  size_t k_bytes, v_bytes;
+  uint32_t k_f16, v_f16; /* else f32 */
   uint32_t n_tokens, n_heads, n_kv_heads, head_dim, kv_len, kv_capacity;
   uint32_t causal;
   float scale;
@@ -61,12 +61,14 @@ static int run_sdpa(const port* p, const golden_case* c, float* out) {
   const golden_tensor *q = golden_input(c, "q"), *k = golden_input(c, "k"),
                       *v = golden_input(c, "v");
   sdpa_args a;
-  if (q == NULL || k == NULL || v == NULL || k->dtype != v->dtype) return 0;
+  if (q == NULL || k == NULL || v == NULL) return 0;
   a.q = (const float*)q->data;
   a.k = k->data;
   a.v = v->data;
-  a.f16 = k->dtype == GOLDEN_F16;
-  a.kv_bytes = (size_t)k->n * (a.f16 ? 2 : 4);
+  a.k_f16 = k->dtype == GOLDEN_F16;
+  a.v_f16 = v->dtype == GOLDEN_F16;
+  a.k_bytes = (size_t)k->n * (a.k_f16 ? 2 : 4);
+  a.v_bytes = (size_t)v->n * (a.v_f16 ? 2 : 4);
   a.n_tokens = (uint32_t)q->shape[0];
   a.n_heads = (uint32_t)q->shape[1];
   a.head_dim = (uint32_t)q->shape[2];

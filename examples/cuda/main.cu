@@ -7,8 +7,8 @@
 #include "examples/port.h"
 
 // o[t, h, d] = sum_p softmax(scale q.k_p) v_pd. One thread per (d, h, t).
-template <class T>
-__global__ void Sdpa(const float* q, const T* k, const T* v, float* out,
+template <class K, class V>
+__global__ void Sdpa(const float* q, const K* k, const V* v, float* out,
                      uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads,
                      uint32_t head_dim, uint32_t kv_len, uint32_t kv_capacity,
                      uint32_t causal, float scale) {
@@ -106,22 +106,28 @@ int Fetch(const Copy<float>& device, float* out, size_t n) {
              cudaSuccess;
 }
 
-template <class T>
+template <class K, class V>
 int RunSdpa(const sdpa_args& a, float* out) {
   const size_t n = size_t{a.n_tokens} * a.n_heads * a.head_dim;
   const Copy<float> q(a.q, n * 4), result(nullptr, n * 4);
-  const Copy<T> k(a.k, a.kv_bytes), v(a.v, a.kv_bytes);
+  const Copy<K> k(a.k, a.k_bytes);
+  const Copy<V> v(a.v, a.v_bytes);
   if (!q.ok() || !k.ok() || !v.ok() || !result.ok()) return 0;
   if (n == 0) return 1;
   const dim3 grid((a.head_dim + 63) / 64, a.n_heads, a.n_tokens);
-  Sdpa<T><<<grid, 64>>>(q.get(), k.get(), v.get(), result.get(), a.n_tokens,
+  Sdpa<K, V><<<grid, 64>>>(q.get(), k.get(), v.get(), result.get(), a.n_tokens,
                         a.n_heads, a.n_kv_heads, a.head_dim, a.kv_len,
                         a.kv_capacity, a.causal, a.scale);
   return Fetch(result, out, n);
 }
 
 int RunSdpaOf(void*, const sdpa_args* a, float* out) {
-  return a->f16 != 0 ? RunSdpa<__half>(*a, out) : RunSdpa<float>(*a, out);
+  if (a->k_f16 != 0) {
+    return a->v_f16 != 0 ? RunSdpa<__half, __half>(*a, out)
+                         : RunSdpa<__half, float>(*a, out);
+  }
+  return a->v_f16 != 0 ? RunSdpa<float, __half>(*a, out)
+                       : RunSdpa<float, float>(*a, out);
 }
 
 int RunQ4KGemv(void*, const q4k_args* a, float* out) {

@@ -3,7 +3,7 @@
 
 /* o[t, h, d] = sum_p softmax(scale q.k_p) v_pd. One work-item per (d, h, t). */
 kernel void sdpa(global const float* q, global const void* k,
-                 global const void* v, global float* out, uint f16,
+                 global const void* v, global float* out, uint k_f16, uint v_f16,
                  uint n_tokens, uint n_heads, uint n_kv_heads, uint head_dim,
                  uint kv_len, uint kv_capacity, uint causal, float scale) {
   const uint d = get_global_id(0), h = get_global_id(1), t = get_global_id(2);
@@ -17,7 +17,7 @@ kernel void sdpa(global const float* q, global const void* k,
       const size_t row = head + (size_t)p * head_dim;
       float s = 0;
       for (uint i = 0; i < head_dim; ++i) {
-        const float x = f16 != 0 ? vload_half(row + i, (global const half*)k)
+        const float x = k_f16 != 0 ? vload_half(row + i, (global const half*)k)
                                  : ((global const float*)k)[row + i];
         s = fma(qr[i], x, s);
       }
@@ -26,7 +26,7 @@ kernel void sdpa(global const float* q, global const void* k,
         m = fmax(m, s);
       } else {
         const float e = exp(s - m);
-        const float x = f16 != 0 ? vload_half(row + d, (global const half*)v)
+        const float x = v_f16 != 0 ? vload_half(row + d, (global const half*)v)
                                  : ((global const float*)v)[row + d];
         l += e;
         o = fma(e, x, o);

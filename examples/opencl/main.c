@@ -47,17 +47,18 @@ static int sdpa(void* self, const sdpa_args* a, float* out) {
   const size_t n = (size_t)a->n_tokens * a->n_heads * a->head_dim;
   const size_t size[3] = {a->head_dim, a->n_heads, a->n_tokens};
   cl_mem b[4];
-  const cl_uint u[] = {a->f16,      a->n_tokens, a->n_heads,     a->n_kv_heads,
-                       a->head_dim, a->kv_len,   a->kv_capacity, a->causal};
+  const cl_uint u[] = {a->k_f16,   a->v_f16,       a->n_tokens,
+                       a->n_heads, a->n_kv_heads,  a->head_dim,
+                       a->kv_len,  a->kv_capacity, a->causal};
   cl_uint i;
   int ok = 1;
   b[0] = buffer(d, CL_MEM_READ_ONLY, n * 4, a->q);
-  b[1] = buffer(d, CL_MEM_READ_ONLY, a->kv_bytes, a->k);
-  b[2] = buffer(d, CL_MEM_READ_ONLY, a->kv_bytes, a->v);
+  b[1] = buffer(d, CL_MEM_READ_ONLY, a->k_bytes, a->k);
+  b[2] = buffer(d, CL_MEM_READ_ONLY, a->v_bytes, a->v);
   b[3] = buffer(d, CL_MEM_WRITE_ONLY, n * 4, NULL);
   for (i = 0; i < 4; ++i) ok &= set(d->sdpa, i, sizeof(cl_mem), &b[i]);
-  for (i = 0; i < 8; ++i) ok &= set(d->sdpa, 4 + i, sizeof(cl_uint), &u[i]);
-  ok &= set(d->sdpa, 12, sizeof(float), &a->scale);
+  for (i = 0; i < 9; ++i) ok &= set(d->sdpa, 4 + i, sizeof(cl_uint), &u[i]);
+  ok &= set(d->sdpa, 13, sizeof(float), &a->scale);
   return finish(d, d->sdpa, 3, size, b, 4, b[3], out, n, ok);
 }
 

@@ -107,19 +107,18 @@ static int run(const gpu* g, VkPipeline pipeline, const storage* s,
   return ok;
 }
 
-static int dispatch(const gpu* g, VkPipeline pipeline,
-                    const void* const data[kBuffers],
-                    const size_t size[kBuffers], const void* push,
-                    uint32_t push_size, uint32_t x, uint32_t y, uint32_t z,
-                    float* out) {
-  const uint32_t groups[3] = {(x + 31) / 32, y, z};
-  storage s[kBuffers];
+static int make_all(const gpu* g, const void* const data[kBuffers],
+                    const size_t size[kBuffers], storage s[kBuffers]) {
   int i, ok = 1;
-  if (x == 0 || y == 0 || z == 0) return 1;
-  memset(s, 0, sizeof s);
+  memset(s, 0, kBuffers * sizeof *s);
   for (i = 0; i < kBuffers && ok; ++i) ok = make(g, size[i], data[i], &s[i]);
-  ok = ok && run(g, pipeline, s, push, push_size, groups);
-  if (ok) memcpy(out, s[kBuffers - 1].at, size[kBuffers - 1]);
+  return ok;
+}
+/* The last buffer is the output. */
+static int give_back(const gpu* g, storage s[kBuffers], float* out,
+                     size_t bytes, int ok) {
+  int i;
+  if (ok) memcpy(out, s[kBuffers - 1].at, bytes);
   for (i = 0; i < kBuffers; ++i) {
     vkDestroyBuffer(g->device, s[i].buffer, NULL);
     vkFreeMemory(g->device, s[i].memory, NULL);
@@ -129,17 +128,28 @@ static int dispatch(const gpu* g, VkPipeline pipeline,
 
 static int sdpa(void* self, const sdpa_args* a, float* out) {
   const gpu* g = (const gpu*)self;
+  const uint32_t chunk = 256;
   const size_t n = (size_t)a->n_tokens * a->n_heads * a->head_dim;
   const void* data[kBuffers] = {a->q, a->k, a->v, NULL, NULL};
-  const size_t size[kBuffers] = {n * 4, a->kv_bytes, a->kv_bytes, 4, n * 4};
+  const size_t size[kBuffers] = {n * 4, a->k_bytes, a->v_bytes, n * 16, n * 4};
+  const uint32_t groups[3] = {(a->head_dim + 31) / 32, a->n_heads, a->n_tokens};
   struct {
-    uint32_t u[8];
+    uint32_t u[9];
     float scale;
-  } push = {{a->f16, a->n_tokens, a->n_heads, a->n_kv_heads, a->head_dim,
-             a->kv_len, a->kv_capacity, a->causal},
-            a->scale};
-  return dispatch(g, g->sdpa, data, size, &push, sizeof push, a->head_dim,
-                  a->n_heads, a->n_tokens, out);
+    uint32_t first, last;
+  } push = {{a->k_f16, a->v_f16, a->n_tokens, a->n_heads, a->n_kv_heads,
+             a->head_dim, a->kv_len, a->kv_capacity, a->causal},
+            a->scale,
+            0,
+            0};
+  storage s[kBuffers];
+  int ok = make_all(g, data, size, s);
+  while (ok && push.last < a->kv_len) {
+    push.first = push.last;
+    push.last = push.first + chunk;
+    ok = run(g, g->sdpa, s, &push, sizeof push, groups);
+  }
+  return give_back(g, s, out, n * 4, ok);
 }
 
 static int q4k_gemv(void* self, const q4k_args* a, float* out) {
@@ -153,8 +163,13 @@ static int q4k_gemv(void* self, const q4k_args* a, float* out) {
     uint32_t n, k;
     float scale;
   } push = {a->n, a->k, a->scale};
-  return dispatch(g, g->q4k_gemv, data, size, &push, sizeof push, a->n, a->m, 1,
-                  out);
+  const uint32_t groups[3] = {(a->n + 31) / 32, a->m, 1};
+  storage s[kBuffers];
+  int ok = make_all(g, data, size, s);
+  if (a->m > 0 && a->n > 0) {
+    ok = ok && run(g, g->q4k_gemv, s, &push, sizeof push, groups);
+  }
+  return give_back(g, s, out, size[4], ok);
 }
 
 static VkPipeline pipeline(const gpu* g, const char* program,
