@@ -31,6 +31,19 @@ const Profile& CpuStrictProfile() {
   return profile;
 }
 
+const Profile& CpuFastProfile() {
+  static const Profile profile = [] {
+    Profile p = CpuStrictProfile();
+    p.name = "cpu-fast";
+    p.lanes = 1;
+    p.u_in = p.u_p = 0x1p-8;
+    p.in_max = 0x1.fep127;
+    p.in_tiny = p.tiny = 0x1p-126;
+    return p;
+  }();
+  return profile;
+}
+
 const Profile& AnyOrderF32Profile() {
   static const Profile profile = [] {
     Profile p;

@@ -79,6 +79,10 @@ struct Profile {
 // The default profile of the cpu backend: 16 lanes, f64 norm sums, chunks of
 // 256 keys.
 const Profile& CpuStrictProfile();
+// Profile fast of the cpu backend: as strict, but float matrix products of
+// attention on bf16 tiles, which round their operands and the weights of
+// softmax, sum in any order and take what is below 2^-126 for 0.
+const Profile& CpuFastProfile();
 // IEEE f32 in any order, an exp of 1 ulp: what a careful naive port does.
 const Profile& AnyOrderF32Profile();
 

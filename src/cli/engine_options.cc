@@ -53,6 +53,13 @@ void EngineOptions::AddCompute(CLI::App& command) {
                   "the same bits on all (default auto, or ETALON_ISA)")
       ->type_name("TIER");
   command
+      .add_option("--profile", profile,
+                  "strict: one bit pattern everywhere; fast: bf16 matrix tiles "
+                  "for the attention of prompts where the machine has them, "
+                  "within the bound of docs/numerics.md (default strict)")
+      ->check(CLI::IsMember({"strict", "fast"}))
+      ->type_name("NAME");
+  command
       .add_option("--backend", backend,
                   "cpu, or reference: fp64 formulas, slow (default cpu)")
       ->check(CLI::IsMember({"cpu", "reference"}))
@@ -83,6 +90,7 @@ Expected<Engine> SetUpEngine(const EngineOptions& options) {
   Engine engine;
   if (options.verbose) SetLogSink(StderrSink, nullptr, LogLevel::kDebug);
   ETALON_ASSIGN_OR_RETURN(engine.config, ConfigFromEnvironment());
+  if (options.profile == "fast") engine.config.profile = Profile::kFast;
   ETALON_RETURN_IF_ERROR(SelectTier(options.isa, engine.config));
   ETALON_ASSIGN_OR_RETURN(const SelfTestReport report,
                           RunSelfTests(ops::KernelSelfTests()));

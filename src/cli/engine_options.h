@@ -19,6 +19,7 @@ struct EngineOptions {
   int n_threads = 0;  // 0: the machine's default
   std::string isa = "auto";
   std::string backend = "cpu";
+  std::string profile = "strict";
   std::string cache_type_k = "f32";
   std::string cache_type_v = "f32";
   size_t n_batch = 0;  // 0: the engine's choice
@@ -26,7 +27,7 @@ struct EngineOptions {
   bool verbose = false;
 
   void AddModel(CLI::App& command);
-  void AddCompute(CLI::App& command);  // threads, tier, backend
+  void AddCompute(CLI::App& command);  // threads, tier, profile, backend
   void AddCache(CLI::App& command);    // cache types, batch
 };
 

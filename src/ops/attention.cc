@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "etalon/config.h"
 #include "ops/attention_check.h"
+#include "ops/attention_fast.h"
 #include "ops/attention_two_pass.h"
 
 namespace etalon::ops {
@@ -284,6 +285,7 @@ Status Attention(const AttentionArgs& args, ExecContext& ctx) {
       return AttentionTwoPass(args, ctx);
     }
   }
+  if (TakesAttentionFast(args, ctx)) return AttentionFast(args, ctx);
   Workspace::Scope scope(*ctx.workspace);
   const Problem problem(args);
   return args.q.n_tokens <= kSplitTokens ? Split(problem, ctx)
@@ -310,7 +312,9 @@ size_t AttentionWorkspaceBytes(size_t n_tokens, size_t n_heads, size_t head_dim,
   const size_t tiles =
       std::min(threads, n_tokens * n_heads) * TileScratchFloats(tile_rows, dim);
   const size_t two_pass = Lines(kv_len);
-  return std::max({split, tiles, two_pass}) * sizeof(float);
+  return std::max(
+      std::max({split, tiles, two_pass}) * sizeof(float),
+      AttentionFastWorkspaceBytes(n_tokens, n_heads, head_dim, n_threads));
 }
 
 }  // namespace etalon::ops

@@ -1,0 +1,131 @@
+// Operands of the bf16 tile unit. A tile of the left operand is 16 rows of 32
+// elements as they lie; of the right operand, 16 rows of 16 pairs: pair (i, j)
+// holds elements 2 i and 2 i + 1 of column j. Included without a guard, in the
+// AVX-512 pass of attention_bf16.cc only.
+
+HWY_BEFORE_NAMESPACE();
+namespace etalon::simd {
+namespace N_AVX3_BF16 {
+
+inline constexpr size_t kTileBytes = 1024;
+inline constexpr size_t kDepth = 32;  // elements per tile product
+
+HWY_INLINE __mmask16 FirstLanes(size_t n) {
+  return static_cast<__mmask16>((1u << HWY_MIN(n, 16)) - 1);
+}
+
+// Elements [d, d + 32) of a row of n, what is past them +0.
+HWY_INLINE __m512i Bf16FromF32(const float* x, size_t d, size_t n) {
+  const size_t low = n - d, high = n > d + 16 ? n - d - 16 : 0;
+  return (__m512i)_mm512_cvtne2ps_pbh(
+      _mm512_maskz_loadu_ps(FirstLanes(high), x + d + 16),
+      _mm512_maskz_loadu_ps(FirstLanes(low), x + d));
+}
+HWY_INLINE __m512i Bf16FromF16(const uint16_t* x, size_t d, size_t n) {
+  const size_t low = n - d, high = n > d + 16 ? n - d - 16 : 0;
+  return (__m512i)_mm512_cvtne2ps_pbh(
+      _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(high), x + d + 16)),
+      _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(low), x + d)));
+}
+
+// Row p of a cache, elements [d, d + 32); +0 from row `end` on.
+HWY_INLINE __m512i CacheRow(const KvRows& x, size_t p, size_t end, size_t d,
+                            size_t head_dim) {
+  if (p >= end) return _mm512_setzero_si512();
+  if (x.type == TensorType::kF16) {
+    return Bf16FromF16(reinterpret_cast<const uint16_t*>(x.data) + p * x.stride,
+                       d, head_dim);
+  }
+  return Bf16FromF32(reinterpret_cast<const float*>(x.data) + p * x.stride, d,
+                     head_dim);
+}
+
+// r[i] lane j becomes r[j] lane i, lanes of 32 bits.
+HWY_INLINE void Transpose16(__m512i* r) {
+  __m512i a[16];
+  HWY_UNROLL(4)
+  for (size_t q = 0; q < 4; ++q) {
+    const __m512i* x = r + 4 * q;
+    const __m512i b0 = _mm512_unpacklo_epi32(x[0], x[1]);
+    const __m512i b1 = _mm512_unpackhi_epi32(x[0], x[1]);
+    const __m512i b2 = _mm512_unpacklo_epi32(x[2], x[3]);
+    const __m512i b3 = _mm512_unpackhi_epi32(x[2], x[3]);
+    a[4 * q + 0] = _mm512_unpacklo_epi64(b0, b2);
+    a[4 * q + 1] = _mm512_unpackhi_epi64(b0, b2);
+    a[4 * q + 2] = _mm512_unpacklo_epi64(b1, b3);
+    a[4 * q + 3] = _mm512_unpackhi_epi64(b1, b3);
+  }
+  // a[4 q + i]: block k of 4 lanes holds column 4 k + i of rows 4 q ... 4 q
+  // + 3.
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < 4; ++i) {
+    const __m512i even01 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88);
+    const __m512i odd01 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xDD);
+    const __m512i even23 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x88);
+    const __m512i odd23 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xDD);
+    r[i] = _mm512_shuffle_i32x4(even01, even23, 0x88);
+    r[4 + i] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(even01, even23, 0xDD);
+    r[12 + i] = _mm512_shuffle_i32x4(odd01, odd23, 0xDD);
+  }
+}
+
+// [n_keys / 16][depths] tiles of K^T: column = key, pairs along head_dim.
+inline void PackKeys(const KvRows& k, size_t n, size_t n_keys, size_t head_dim,
+                     std::byte* out) {
+  for (size_t p = 0; p < n_keys; p += 16) {
+    for (size_t d = 0; d < head_dim; d += kDepth) {
+      __m512i r[16];
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < 16; ++i) r[i] = CacheRow(k, p + i, n, d, head_dim);
+      Transpose16(r);
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < 16; ++i) _mm512_store_si512(out + 64 * i, r[i]);
+      out += kTileBytes;
+    }
+  }
+}
+
+HWY_INLINE __mmask32 SpecialElements(__m512i x) {
+  const __m512i exponent = _mm512_set1_epi16(0x7f80);
+  return _mm512_cmpeq_epi16_mask(_mm512_and_si512(x, exponent), exponent);
+}
+
+// [dim / 16][n_keys / 32] tiles of V: column = element, pairs along positions;
+// dim is head_dim in steps of 32. NaN and Inf are packed as +0; returns whether
+// there were none.
+inline bool PackValues(const KvRows& v, size_t n, size_t n_keys,
+                       size_t head_dim, std::byte* out) {
+  alignas(64) uint16_t low_pairs[32], high_pairs[32];
+  for (size_t i = 0; i < 16; ++i) {
+    low_pairs[2 * i] = static_cast<uint16_t>(i);
+    low_pairs[2 * i + 1] = static_cast<uint16_t>(32 + i);
+    high_pairs[2 * i] = static_cast<uint16_t>(16 + i);
+    high_pairs[2 * i + 1] = static_cast<uint16_t>(48 + i);
+  }
+  const __m512i low = _mm512_load_si512(low_pairs);
+  const __m512i high = _mm512_load_si512(high_pairs);
+  const size_t column = n_keys / kDepth * kTileBytes;
+  __mmask32 special = 0;
+  for (size_t p = 0; p < n_keys; p += 2) {
+    std::byte* line = out + p / kDepth * kTileBytes + p % kDepth / 2 * 64;
+    for (size_t d = 0; d < head_dim; d += kDepth) {
+      const __m512i a = CacheRow(v, p, n, d, head_dim);
+      const __m512i b = CacheRow(v, p + 1, n, d, head_dim);
+      special |= SpecialElements(a) | SpecialElements(b);
+      std::byte* to = line + d / 16 * column;
+      _mm512_store_si512(to, _mm512_permutex2var_epi16(a, low, b));
+      _mm512_store_si512(to + column, _mm512_permutex2var_epi16(a, high, b));
+    }
+  }
+  if (special == 0) return true;
+  for (size_t i = 0; i < Bf16HeadDim(head_dim) / 16 * column; i += 64) {
+    const __m512i x = _mm512_load_si512(out + i);
+    _mm512_store_si512(out + i, _mm512_maskz_mov_epi16(~SpecialElements(x), x));
+  }
+  return false;
+}
+
+}  // namespace N_AVX3_BF16
+}  // namespace etalon::simd
+HWY_AFTER_NAMESPACE();
