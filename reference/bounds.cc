@@ -36,9 +36,12 @@ const Profile& CpuFastProfile() {
     Profile p = CpuStrictProfile();
     p.name = "cpu-fast";
     p.lanes = 1;
+    p.exp_ulp = 25.0;
     p.u_in = p.u_p = 0x1p-8;
-    p.in_max = 0x1.fep127;
-    p.in_tiny = p.tiny = 0x1p-126;
+    // Queries are rounded after they were scaled, by 2^-16 to 2^16.
+    p.in_max = 0x1.fep110;
+    p.in_tiny = 0x1p-109;
+    p.tiny = 0x1p-126;
     return p;
   }();
   return profile;

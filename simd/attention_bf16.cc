@@ -12,8 +12,6 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h
-#include "simd/exp-inl.h"
-#include "simd/lanes-inl.h"
 
 // One tier only, in the AVX-512 pass: tile instructions are asm, bf16
 // conversions intrinsics of a wider target string.
@@ -30,22 +28,22 @@ HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
 namespace N_AVX3_BF16 {
 
+inline constexpr size_t kScoreRow = kKvChunk * sizeof(float);
+
 struct Scratch {
   std::byte* keys;
   std::byte* values;
-  float* scores;      // [32, 256]
-  uint16_t* weights;  // [32, 256] bf16
-  float* products;    // [32, 32]
+  // [32, 256] f32; weights, bf16, take the first half of each row's place.
+  std::byte* scores;
+  float* products;  // [32, 32]
 
   Scratch(std::byte* p, size_t head_dim) {
     const size_t packed = kKvChunk * Bf16HeadDim(head_dim) * sizeof(uint16_t);
     keys = p;
     values = p + packed;
     p += 2 * packed;
-    scores = reinterpret_cast<float*>(p);
-    p += kBf16Rows * kKvChunk * sizeof(float);
-    weights = reinterpret_cast<uint16_t*>(p);
-    p += kBf16Rows * kKvChunk * sizeof(uint16_t);
+    scores = p;
+    p += kBf16Rows * kScoreRow;
     products = reinterpret_cast<float*>(p);
   }
 };
@@ -69,9 +67,14 @@ HWY_INLINE void AddProducts(const float* HWY_RESTRICT products,
   }
 }
 
+template <class T>
+const T* Elements(const KvRows& rows) {
+  return reinterpret_cast<const T*>(rows.data);
+}
+
 // NaN and Inf among the values, packed as 0: added to the rows that see them,
 // since a weight of 0 in the others would make them NaN.
-inline void AddSpecialValues(const uint16_t* weights, const Bf16ChunkArgs& a,
+inline void AddSpecialValues(const std::byte* weights, const Bf16ChunkArgs& a,
                              size_t row, size_t n_rows, size_t n) {
   const auto widen = [](uint16_t x) {
     const uint32_t bits = static_cast<uint32_t>(x) << 16;
@@ -83,7 +86,11 @@ inline void AddSpecialValues(const uint16_t* weights, const Bf16ChunkArgs& a,
   alignas(64) uint16_t values[kDepth];
   for (size_t p = 0; p < n; ++p) {
     for (size_t d = 0; d < a.head_dim; d += kDepth) {
-      const __m512i x = CacheRow(a.v, p, n, d, a.head_dim);
+      const size_t at = p * a.v.stride + d;
+      const __m512i x =
+          a.v.type == TensorType::kF16
+              ? RoundRow(Elements<uint16_t>(a.v) + at, a.head_dim - d)
+              : RoundRow(Elements<float>(a.v) + at, a.head_dim - d);
       if (SpecialElements(x) == 0) continue;
       _mm512_store_si512(values, x);
       for (size_t i = 0; i < kDepth; ++i) {
@@ -91,11 +98,30 @@ inline void AddSpecialValues(const uint16_t* weights, const Bf16ChunkArgs& a,
         for (size_t r = 0; r < n_rows; ++r) {
           if (a.n_visible[row + r] <= p) continue;
           a.state.o[(row + r) * dim + d + i] +=
-              widen(weights[r * kKvChunk + p]) * widen(values[i]);
+              widen(reinterpret_cast<const uint16_t*>(weights +
+                                                      r * kScoreRow)[p]) *
+              widen(values[i]);
         }
       }
     }
   }
+}
+
+// Returns whether all values are finite.
+bool PackChunk(const Bf16ChunkArgs& a, size_t n, size_t n_keys,
+               const Scratch& to) {
+  if (a.k.type == TensorType::kF16) {
+    PackKeys(Elements<uint16_t>(a.k), a.k.stride, n, n_keys, a.head_dim,
+             to.keys);
+  } else {
+    PackKeys(Elements<float>(a.k), a.k.stride, n, n_keys, a.head_dim, to.keys);
+  }
+  if (a.v.type == TensorType::kF16) {
+    return PackValues(Elements<uint16_t>(a.v), a.v.stride, n, n_keys,
+                      a.head_dim, to.values);
+  }
+  return PackValues(Elements<float>(a.v), a.v.stride, n, n_keys, a.head_dim,
+                    to.values);
 }
 
 void Chunk(const Bf16ChunkArgs& a) {
@@ -106,8 +132,7 @@ void Chunk(const Bf16ChunkArgs& a) {
   const size_t dim = PaddedHeadDim(a.head_dim);
   const size_t depths = Bf16HeadDim(a.head_dim) / kDepth;
   const Scratch at(a.scratch, a.head_dim);
-  PackKeys(a.k, n, n_keys, a.head_dim, at.keys);
-  const bool finite = PackValues(a.v, n, n_keys, a.head_dim, at.values);
+  const bool finite = PackChunk(a, n, n_keys, at);
   const TileSession session;
   for (size_t row = 0; row < a.n_rows; row += kBf16Rows) {
     const size_t n_rows = std::min(kBf16Rows, a.n_rows - row);
@@ -121,23 +146,14 @@ void Chunk(const Bf16ChunkArgs& a) {
         reinterpret_cast<const std::byte*>(a.q + row * Bf16HeadDim(a.head_dim));
     for (size_t p = 0; p < keys; p += kDepth) {
       TileProduct(q, depths * 64, at.keys + p / 16 * depths * kTileBytes,
-                  depths * kTileBytes, depths,
-                  reinterpret_cast<std::byte*>(at.scores + p),
-                  kKvChunk * sizeof(float));
+                  depths * kTileBytes, depths, at.scores + p * sizeof(float),
+                  kScoreRow);
     }
     alignas(64) float keep[kBf16Rows];
-    for (size_t r = 0; r < n_rows; ++r) {
-      if (a.n_visible[row + r] == 0) {
-        std::fill_n(at.weights + r * kKvChunk, keys, uint16_t{0});
-        continue;
-      }
-      keep[r] = WeighRow(at.scores + r * kKvChunk, a.n_visible[row + r], keys,
-                         a.scale, at.weights + r * kKvChunk,
-                         a.state.m + row + r, a.state.l + row + r);
-    }
+    WeighRows(at.scores, kScoreRow, a.n_visible + row, n_rows, keys,
+              a.state.m + row, a.state.l + row, keep);
     for (size_t d = 0; d < dim; d += kDepth) {
-      TileProduct(reinterpret_cast<const std::byte*>(at.weights),
-                  kKvChunk * sizeof(uint16_t),
+      TileProduct(at.scores, kScoreRow,
                   at.values + d / 16 * (n_keys / kDepth) * kTileBytes,
                   n_keys / kDepth * kTileBytes, keys / kDepth,
                   reinterpret_cast<std::byte*>(at.products),
@@ -145,18 +161,19 @@ void Chunk(const Bf16ChunkArgs& a) {
       AddProducts(at.products, keep, a.n_visible + row, n_rows, d, dim,
                   a.state.o + row * dim);
     }
-    if (!finite) AddSpecialValues(at.weights, a, row, n_rows, n);
+    if (!finite) AddSpecialValues(at.scores, a, row, n_rows, n);
   }
 }
 
 void PackQueries(const float* const* rows, size_t n_rows, size_t head_dim,
-                 uint16_t* q) {
+                 float factor, uint16_t* q) {
   const size_t dim = Bf16HeadDim(head_dim);
   for (size_t r = 0; r < Bf16Rows(n_rows); ++r) {
     for (size_t d = 0; d < dim; d += kDepth) {
-      _mm512_storeu_si512(q + r * dim + d,
-                          r < n_rows ? Bf16FromF32(rows[r], d, head_dim)
-                                     : _mm512_setzero_si512());
+      _mm512_storeu_si512(
+          q + r * dim + d,
+          r < n_rows ? RoundScaledRow(rows[r] + d, head_dim - d, factor)
+                     : _mm512_setzero_si512());
     }
   }
 }
@@ -173,7 +190,7 @@ namespace etalon::simd {
 namespace N_AVX3_BF16 {
 void Chunk(const Bf16ChunkArgs& a);
 void PackQueries(const float* const* rows, size_t n_rows, size_t head_dim,
-                 uint16_t* q);
+                 float factor, uint16_t* q);
 }  // namespace N_AVX3_BF16
 #endif
 
@@ -184,16 +201,17 @@ bool HasAttentionBf16() {
 
 size_t AttentionBf16ScratchBytes(size_t head_dim) {
   return 2 * kKvChunk * Bf16HeadDim(head_dim) * sizeof(uint16_t) +
-         kBf16Rows * kKvChunk * (sizeof(float) + sizeof(uint16_t)) +
-         kBf16Rows * 32 * sizeof(float);
+         kBf16Rows * kKvChunk * sizeof(float) + kBf16Rows * 32 * sizeof(float);
 }
 
 void PackQueriesBf16([[maybe_unused]] const float* const* rows,
                      [[maybe_unused]] size_t n_rows,
                      [[maybe_unused]] size_t head_dim,
+                     [[maybe_unused]] float scale,
                      [[maybe_unused]] uint16_t* q) {
 #if HWY_ARCH_X86
-  N_AVX3_BF16::PackQueries(rows, n_rows, head_dim, q);
+  constexpr float kLog2E = 0x1.715476p+0f;
+  N_AVX3_BF16::PackQueries(rows, n_rows, head_dim, scale * kLog2E, q);
 #endif
 }
 

@@ -1,12 +1,12 @@
 // Attention of profile fast on bf16 matrix tiles: many query rows against one
 // chunk of at most 256 positions, merged at once into the running state.
 //
-// q, k and v are rounded to bf16 (nearest even), products are summed in f32 by
-// the tile unit (which takes subnormal operands and results for 0), exp is that
-// of profile strict, and exp(s - m) is rounded to bf16 before it meets v; l
-// sums it unrounded. m is the running maximum, so that a chunk rescales what
-// came before and never itself. The bound: docs/numerics.md, "attention", with
-// the profile cpu-fast of reference/bounds.h.
+// q * scale * log2(e), k and v are rounded to bf16 (nearest even), products are
+// summed in f32 by the tile unit (which takes subnormal operands and results
+// for 0), 2^(s - m) comes from a polynomial and is rounded to bf16 before it
+// meets v; l sums it unrounded. m is the running maximum, in units of ln 2, so
+// that a chunk rescales what came before and never itself. The bound:
+// docs/numerics.md, "attention", with cpu-fast of reference/bounds.h.
 //
 // The result depends on the row, the positions and the order of chunks only,
 // not on the grouping of rows into calls.
@@ -22,7 +22,7 @@ namespace etalon::simd {
 
 // Rows per call: keys and values are packed once for all of them; queries,
 // states and the packed chunk stay in L2.
-inline constexpr size_t kBf16MaxRows = 256;
+inline constexpr size_t kBf16MaxRows = 1024;
 // Rows per step of the tile unit: two tiles of 16.
 inline constexpr size_t kBf16Rows = 32;
 
@@ -37,10 +37,10 @@ constexpr size_t Bf16Rows(size_t n_rows) {
   return (n_rows + kBf16Rows - 1) / kBf16Rows * kBf16Rows;
 }
 
-// q: [Bf16Rows(n_rows), Bf16HeadDim(head_dim)] bf16 from rows of head_dim f32,
-// what is past them +0.
+// q: [Bf16Rows(n_rows), Bf16HeadDim(head_dim)] bf16 from rows of head_dim f32
+// times the scale of the scores, what is past them +0.
 void PackQueriesBf16(const float* const* rows, size_t n_rows, size_t head_dim,
-                     uint16_t* q);
+                     float scale, uint16_t* q);
 
 // Bytes of scratch for one call, 64-byte aligned.
 size_t AttentionBf16ScratchBytes(size_t head_dim);
@@ -52,7 +52,6 @@ struct Bf16ChunkArgs {
   KvRows k;  // F32 or F16
   KvRows v;
   const size_t* n_visible = nullptr;  // [n_rows], 0..256 each
-  float scale = 0.0f;
   std::byte* scratch = nullptr;
   // Before the first chunk m = -Inf, l = 0, o = 0, lanes past head_dim too. A
   // row that sees nothing keeps its state.

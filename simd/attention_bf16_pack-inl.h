@@ -14,30 +14,35 @@ HWY_INLINE __mmask16 FirstLanes(size_t n) {
   return static_cast<__mmask16>((1u << HWY_MIN(n, 16)) - 1);
 }
 
-// Elements [d, d + 32) of a row of n, what is past them +0.
-HWY_INLINE __m512i Bf16FromF32(const float* x, size_t d, size_t n) {
-  const size_t low = n - d, high = n > d + 16 ? n - d - 16 : 0;
-  return (__m512i)_mm512_cvtne2ps_pbh(
-      _mm512_maskz_loadu_ps(FirstLanes(high), x + d + 16),
-      _mm512_maskz_loadu_ps(FirstLanes(low), x + d));
-}
-HWY_INLINE __m512i Bf16FromF16(const uint16_t* x, size_t d, size_t n) {
-  const size_t low = n - d, high = n > d + 16 ? n - d - 16 : 0;
-  return (__m512i)_mm512_cvtne2ps_pbh(
-      _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(high), x + d + 16)),
-      _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(low), x + d)));
-}
-
-// Row p of a cache, elements [d, d + 32); +0 from row `end` on.
-HWY_INLINE __m512i CacheRow(const KvRows& x, size_t p, size_t end, size_t d,
-                            size_t head_dim) {
-  if (p >= end) return _mm512_setzero_si512();
-  if (x.type == TensorType::kF16) {
-    return Bf16FromF16(reinterpret_cast<const uint16_t*>(x.data) + p * x.stride,
-                       d, head_dim);
+// Elements [0, n) of a row, n up to 32, what is past them +0; with a factor,
+// times that.
+HWY_INLINE __m512i RoundRow(const float* x, size_t n) {
+  if (HWY_LIKELY(n >= kDepth)) {
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16),
+                                        _mm512_loadu_ps(x));
   }
-  return Bf16FromF32(reinterpret_cast<const float*>(x.data) + p * x.stride, d,
-                     head_dim);
+  return (__m512i)_mm512_cvtne2ps_pbh(
+      _mm512_maskz_loadu_ps(FirstLanes(n > 16 ? n - 16 : 0), x + 16),
+      _mm512_maskz_loadu_ps(FirstLanes(n), x));
+}
+HWY_INLINE __m512i RoundRow(const uint16_t* x, size_t n) {
+  __m256i low, high;
+  if (HWY_LIKELY(n >= kDepth)) {
+    low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+    high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 16));
+  } else {
+    low = _mm256_maskz_loadu_epi16(FirstLanes(n), x);
+    high = _mm256_maskz_loadu_epi16(FirstLanes(n > 16 ? n - 16 : 0), x + 16);
+  }
+  return (__m512i)_mm512_cvtne2ps_pbh(_mm512_cvtph_ps(high),
+                                      _mm512_cvtph_ps(low));
+}
+HWY_INLINE __m512i RoundScaledRow(const float* x, size_t n, float factor) {
+  const __m512 f = _mm512_set1_ps(factor);
+  return (__m512i)_mm512_cvtne2ps_pbh(
+      _mm512_mul_ps(
+          f, _mm512_maskz_loadu_ps(FirstLanes(n > 16 ? n - 16 : 0), x + 16)),
+      _mm512_mul_ps(f, _mm512_maskz_loadu_ps(FirstLanes(n), x)));
 }
 
 // r[i] lane j becomes r[j] lane i, lanes of 32 bits.
@@ -70,14 +75,24 @@ HWY_INLINE void Transpose16(__m512i* r) {
   }
 }
 
-// [n_keys / 16][depths] tiles of K^T: column = key, pairs along head_dim.
-inline void PackKeys(const KvRows& k, size_t n, size_t n_keys, size_t head_dim,
-                     std::byte* out) {
+// [n_keys / 16][depths] tiles of K^T: column = key, pairs along head_dim; keys
+// from n on are +0.
+template <class T>
+void PackKeys(const T* k, size_t stride, size_t n, size_t n_keys,
+              size_t head_dim, std::byte* out) {
   for (size_t p = 0; p < n_keys; p += 16) {
     for (size_t d = 0; d < head_dim; d += kDepth) {
+      const T* x = k + p * stride + d;
       __m512i r[16];
-      HWY_UNROLL(16)
-      for (size_t i = 0; i < 16; ++i) r[i] = CacheRow(k, p + i, n, d, head_dim);
+      if (HWY_LIKELY(p + 16 <= n && d + kDepth <= head_dim)) {
+        HWY_UNROLL(16)
+        for (size_t i = 0; i < 16; ++i) r[i] = RoundRow(x + i * stride, kDepth);
+      } else {
+        for (size_t i = 0; i < 16; ++i) {
+          r[i] = p + i < n ? RoundRow(x + i * stride, head_dim - d)
+                           : _mm512_setzero_si512();
+        }
+      }
       Transpose16(r);
       HWY_UNROLL(16)
       for (size_t i = 0; i < 16; ++i) _mm512_store_si512(out + 64 * i, r[i]);
@@ -94,8 +109,9 @@ HWY_INLINE __mmask32 SpecialElements(__m512i x) {
 // [dim / 16][n_keys / 32] tiles of V: column = element, pairs along positions;
 // dim is head_dim in steps of 32. NaN and Inf are packed as +0; returns whether
 // there were none.
-inline bool PackValues(const KvRows& v, size_t n, size_t n_keys,
-                       size_t head_dim, std::byte* out) {
+template <class T>
+bool PackValues(const T* v, size_t stride, size_t n, size_t n_keys,
+                size_t head_dim, std::byte* out) {
   alignas(64) uint16_t low_pairs[32], high_pairs[32];
   for (size_t i = 0; i < 16; ++i) {
     low_pairs[2 * i] = static_cast<uint16_t>(i);
@@ -110,8 +126,11 @@ inline bool PackValues(const KvRows& v, size_t n, size_t n_keys,
   for (size_t p = 0; p < n_keys; p += 2) {
     std::byte* line = out + p / kDepth * kTileBytes + p % kDepth / 2 * 64;
     for (size_t d = 0; d < head_dim; d += kDepth) {
-      const __m512i a = CacheRow(v, p, n, d, head_dim);
-      const __m512i b = CacheRow(v, p + 1, n, d, head_dim);
+      const T* x = v + p * stride + d;
+      const __m512i a =
+          p < n ? RoundRow(x, head_dim - d) : _mm512_setzero_si512();
+      const __m512i b = p + 1 < n ? RoundRow(x + stride, head_dim - d)
+                                  : _mm512_setzero_si512();
       special |= SpecialElements(a) | SpecialElements(b);
       std::byte* to = line + d / 16 * column;
       _mm512_store_si512(to, _mm512_permutex2var_epi16(a, low, b));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "core/parallel.h"
@@ -61,7 +62,7 @@ class Walk {
     for (size_t r = 0; r < n; ++r) {
       rows[r] = args_.q.at(Token(row + r), Head(kv_head, row + r));
     }
-    simd::PackQueriesBf16(rows.data(), n, head_dim, q);
+    simd::PackQueriesBf16(rows.data(), n, head_dim, args_.scale, q);
     std::fill_n(state.m, n, -std::numeric_limits<float>::infinity());
     std::fill_n(state.l, n, 0.0f);
     std::fill_n(state.o, n * dim, 0.0f);
@@ -79,7 +80,6 @@ class Walk {
                                 .k = ChunkRows(args_.k, kv_head, begin),
                                 .v = ChunkRows(args_.v, kv_head, begin),
                                 .n_visible = n_visible.data(),
-                                .scale = args_.scale,
                                 .scratch = memory,
                                 .state = state});
     }
@@ -130,6 +130,10 @@ bool TakesAttentionFast(const AttentionArgs& args, const ExecContext& ctx) {
   const auto fits = [](TensorType t) {
     return t == TensorType::kF32 || t == TensorType::kF16;
   };
+  // q is scaled before it is rounded: so far from 1 it could overflow, or lose
+  // more than the profile's bound grants.
+  const float scale = std::fabs(args.scale);
+  if (!(scale >= 0x1p-16f && scale <= 0x1p16f)) return false;
   const size_t rows = args.q.n_tokens * (args.q.n_heads / args.k.n_kv_heads);
   return args.q.n_tokens > kSplitTokens && rows >= kBf16Rows &&
          fits(args.k.type) && fits(args.v.type) && simd::HasAttentionBf16();

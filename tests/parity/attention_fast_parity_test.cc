@@ -26,13 +26,13 @@ struct Shape {
 // Rows around tiles of 16, 32 and 256; positions around 32 and 256; head_dim
 // around 16 and 32.
 constexpr Shape kShapes[] = {
-    {9, 1, 4, 9, 64, true},      {32, 1, 1, 33, 1, true},
-    {33, 2, 1, 255, 8, true},    {31, 1, 2, 256, 33, true},
-    {40, 1, 1, 257, 40, true},   {48, 1, 7, 300, 80, true},
-    {64, 2, 4, 512, 128, true},  {260, 1, 1, 520, 16, true},
-    {36, 1, 1, 1030, 192, true}, {33, 1, 1, 270, 256, true},
-    {17, 1, 2, 40, 576, true},   {40, 1, 1, 300, 48, false},
-    {300, 1, 1, 600, 24, false},
+    {9, 1, 4, 9, 64, true},     {32, 1, 1, 33, 1, true},
+    {33, 2, 1, 255, 8, true},   {31, 1, 2, 256, 33, true},
+    {40, 1, 1, 257, 40, true},  {48, 1, 7, 300, 80, true},
+    {64, 2, 4, 512, 128, true}, {260, 1, 1, 520, 16, true},
+    {270, 1, 4, 300, 32, true}, {36, 1, 1, 1030, 192, true},
+    {33, 1, 1, 270, 256, true}, {17, 1, 2, 40, 576, true},
+    {40, 1, 1, 300, 48, false}, {300, 1, 1, 600, 24, false},
 };
 
 // q, k and v dense; caches [n_kv_heads, kv_len + 3, head_dim], the spare
