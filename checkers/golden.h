@@ -1145,13 +1145,14 @@ static golden_verdict g_judge(golden_case* c, golden_profile* p, const golden_te
                         *y = g_part(c, "experts", ".y");
     const golden_tensor* want = g_find(c->outputs, c->n_outputs, "weights", "");
     const golden_tensor* margin = g_part(c, "experts", ".margin");
+    const golden_tensor* experts = g_find(c->outputs, c->n_outputs, "experts", "");
     const j_node* w = o->child;
     g_numbers x;
     while (w != NULL && strcmp(j_text(w, "name"), "weights") != 0) w = w->next;
     if (got == NULL || y == NULL || want == NULL || margin == NULL || w == NULL ||
-        got->n != want->n || y->n != got->n || margin->n != got->n || got->dtype != GOLDEN_I32 ||
-        y->dtype != GOLDEN_I32 || margin->dtype != GOLDEN_F32 ||
-        g_numbers_of(c, p, w, want, &x) != NULL) {
+        experts == NULL || !g_same_shape(got, experts) || got->n != want->n || y->n != got->n ||
+        margin->n != got->n || got->dtype != GOLDEN_I32 || y->dtype != GOLDEN_I32 ||
+        margin->dtype != GOLDEN_F32 || g_numbers_of(c, p, w, want, &x) != NULL) {
       return g_say(GOLDEN_ERROR, "experts", "missing, or of another dtype or shape");
     }
     grow = (double*)g_alloc(&c->arena, got->n * sizeof(double));
@@ -1161,7 +1162,8 @@ static golden_verdict g_judge(golden_case* c, golden_profile* p, const golden_te
       const double m = g_value(margin, i);
       uint64_t j;
       int legal = g_value(got, i) == g_value(y, i) ||
-                  (g_value(got, i) >= 0 && m <= 2 * g_bound(c, p, &x, i) + p->v[P_U]);
+                  (g_value(got, i) >= 0 && g_value(got, i) < (double)g_extent(c, "logits", -1) &&
+                   m <= 2 * g_bound(c, p, &x, i) + p->v[P_U]);
       for (j = row; j < i; ++j) legal &= g_value(got, j) != g_value(got, i);
       if (g_value(got, i) != g_value(y, i) && legal) grow[row] = fmax(grow[row], 2 * m);
       v.n++;

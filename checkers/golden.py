@@ -560,7 +560,8 @@ class Case:
             t.array.shape)
         bound = self._bound(p, outputs["weights"]).reshape(t.array.shape)
         same = t.array == want
-        legal = same | (t.array >= 0) & (margin <= 2 * bound + p.u)
+        known = (t.array >= 0) & (t.array < self.extent("logits"))
+        legal = same | known & (margin <= 2 * bound + p.u)
         for k in range(t.array.shape[1]):
             for j in range(k):
                 legal[:, k] &= t.array[:, j] != t.array[:, k]

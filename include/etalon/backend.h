@@ -39,7 +39,7 @@ const Backend& CpuBackend();        // src/ops/backend.cc
 const Backend& ReferenceBackend();  // reference/backend.cc
 
 // Every table this process knows: reference, cpu, then those registered. A
-// port's table may lack entries (null) and may answer kUnsupported.
+// port answers kUnsupported for an op or shape that it does not have.
 std::vector<const Backend*> Backends();  // src/capi/backends.cc
 const Backend* FindBackend(std::string_view name);
 // `backend` must live as long as the process; its name must be new.

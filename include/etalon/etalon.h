@@ -381,6 +381,66 @@ uint64_t etalon_session_n_past(const etalon_session* session);
 /* Forgets the positions >= n. */
 void etalon_session_truncate(etalon_session* session, uint64_t n);
 
+/* ---- golden cases ---------------------------------------------------- */
+
+/* Procedural cases: any number of them, made here from their index by
+ * Philox4x32-10, with the fp64 values and magnitudes of the reference. What a
+ * case is, and how it is judged: docs/golden-packs.md. Link a port's tests
+ * against this library and walk the indices. */
+typedef struct etalon_golden_case etalon_golden_case;
+
+typedef struct etalon_golden_tensor { /* dense, row-major; a view */
+  const char* name;
+  const char* dtype; /* "F64", "F32", "F16", "BF16", "I32", "I8", "U8" */
+  const void* data;
+  uint64_t rank;
+  uint64_t shape[8];
+} etalon_golden_tensor;
+
+enum {
+  ETALON_GOLDEN_PASS = 0,
+  ETALON_GOLDEN_WARN = 1, /* beyond the statistical bound only */
+  ETALON_GOLDEN_FAIL = 2,
+  ETALON_GOLDEN_ERROR = 3, /* an output is missing or of another type, shape */
+  ETALON_GOLDEN_SKIPPED = 4
+};
+typedef struct etalon_golden_verdict {
+  uint32_t struct_size; /* set before the call: how much is written */
+  uint32_t verdict;
+  double ratio; /* worst err / bound */
+  uint64_t n_elements, n_bad;
+  char message[256]; /* one line, "" when all is well */
+} etalon_golden_verdict;
+
+/* The next four 32-bit words of the generator at a counter. */
+void etalon_philox4x32_10(const uint32_t counter[4], const uint32_t key[2],
+                          uint32_t out[4]);
+/* Ops that have cases, in order; NULL past the last. */
+const char* etalon_golden_op(uint64_t i);
+/* Case number `index` of an op; every index is a case. */
+etalon_status etalon_golden_case_create(const char* op, uint64_t index,
+                                        etalon_golden_case** out);
+void etalon_golden_case_destroy(etalon_golden_case* c);
+const char* etalon_golden_case_family(const etalon_golden_case* c);
+/* A parameter: integers (f32 as NAME_bits), texts. INVALID_ARGUMENT where the
+ * case does not have it. */
+etalon_status etalon_golden_case_int(const etalon_golden_case* c,
+                                     const char* name, int64_t* out);
+etalon_status etalon_golden_case_text(const etalon_golden_case* c,
+                                      const char* name, const char** out);
+/* Input or expected output number i; INVALID_ARGUMENT past the last. `data` of
+ * an output is NULL: its shape is what the port has to fill. */
+etalon_status etalon_golden_case_input(const etalon_golden_case* c, uint64_t i,
+                                       etalon_golden_tensor* out);
+etalon_status etalon_golden_case_output(const etalon_golden_case* c, uint64_t i,
+                                        etalon_golden_tensor* out);
+/* `profile` is the name of a shipped profile or the JSON text of another. */
+etalon_status etalon_golden_case_judge(const etalon_golden_case* c,
+                                       const char* profile,
+                                       const etalon_golden_tensor* outputs,
+                                       uint64_t n_outputs,
+                                       etalon_golden_verdict* verdict);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

@@ -202,6 +202,10 @@ Status OutputJudge::RunTopK() {
   ETALON_ASSIGN_OR_RETURN(const Tensor* margin, Find(".margin", DType::kF32));
   legal_margin.assign(result_.n, 0.0);
   const size_t n_used = out_.shape.empty() ? 1 : out_.shape.back();
+  const Input* logits = case_.FindInput("logits");
+  const int64_t n_experts = logits == nullptr || logits->shape.empty()
+                                ? 0
+                                : static_cast<int64_t>(logits->shape.back());
   for (size_t i = 0; i < result_.n; ++i) {
     const int32_t got = got_.As<int32_t>()[i];
     const int32_t want = y->As<int32_t>()[i];
@@ -210,7 +214,7 @@ Status OutputJudge::RunTopK() {
       const double m = static_cast<double>(margin->As<float>()[i]);
       const double limit =
           i < slot_bounds.size() ? 2 * slot_bounds[i] + profile_.p.u : 0.0;
-      const bool legal = got >= 0 && m <= limit;
+      const bool legal = got >= 0 && got < n_experts && m <= limit;
       ratio = legal ? 0.0 : kInf;
       result_.n_flips += legal ? 1 : 0;
       legal_margin[i] = legal ? m : 0.0;

@@ -200,6 +200,9 @@ CaseResult CheckCase(const ReadFile& read, const CheckOptions& o, Case& c,
   if (o.subject != nullptr) {
     auto ran = Run(c, *o.subject);
     if (!ran) {
+      if (ran.error().code == ErrorCode::kUnsupported) {
+        return Unjudged(c, CaseStatus::kSkipped, ran.error().message);
+      }
       const bool padding = ran.error().code == ErrorCode::kInvalidArgument;
       return Unjudged(c, padding ? CaseStatus::kFail : CaseStatus::kError,
                       ran.error().message);
@@ -226,6 +229,12 @@ CaseResult CheckCase(const ReadFile& read, const CheckOptions& o, Case& c,
 Expected<CheckResult> CheckPack(const ReadFile& read, CheckOptions options) {
   const auto start = std::chrono::steady_clock::now();
   ETALON_ASSIGN_OR_RETURN(Manifest m, ReadPack(read));
+  if (!options.only.empty()) {
+    std::erase_if(m.cases, [&](const Case& c) { return c.id != options.only; });
+    if (m.cases.empty()) {
+      return BadInput(fmt::format("--case {}: not in the pack", options.only));
+    }
+  }
   CheckResult r;
   r.suite = m.suite;
   r.profile = options.profile.p.name;

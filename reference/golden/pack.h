@@ -50,6 +50,7 @@ struct CheckOptions {
   // Fail where bits differ from those of profile cpu-strict.
   bool strict_bits = false;
   bool fingerprints = true;
+  std::string only;  // the one case to judge; empty: all
   Progress progress;
 };
 Expected<CheckResult> CheckPack(const ReadFile& read, CheckOptions options);

@@ -72,14 +72,18 @@ Status FromPort(const etalon_backend& port, etalon_status status) {
                                              : etalon_status_name(status)));
 }
 
-#define ETALON_CAPI_SLOT(op, Args)                                  \
-  template <size_t kSlot>                                           \
-  Status Slot_##op(const Args& args, ExecContext& ctx) {            \
-    const etalon_backend& port = Ports()[kSlot];                    \
-    CParts parts;                                                   \
-    ETALON_ASSIGN_OR_RETURN(const auto a, capi::ToC(args, &parts)); \
-    etalon_context context{ctx};                                    \
-    return FromPort(port, port.op(port.self, &a, &context));        \
+#define ETALON_CAPI_SLOT(op, Args)                                      \
+  template <size_t kSlot>                                               \
+  Status Slot_##op(const Args& args, ExecContext& ctx) {                \
+    const etalon_backend& port = Ports()[kSlot];                        \
+    if (port.op == nullptr) {                                           \
+      return Fail(ErrorCode::kUnsupported,                              \
+                  fmt::format("backend {} has no {}", port.name, #op)); \
+    }                                                                   \
+    CParts parts;                                                       \
+    ETALON_ASSIGN_OR_RETURN(const auto a, capi::ToC(args, &parts));     \
+    etalon_context context{ctx};                                        \
+    return FromPort(port, port.op(port.self, &a, &context));            \
   }
 ETALON_CAPI_OPS(ETALON_CAPI_SLOT)
 #undef ETALON_CAPI_SLOT
@@ -89,8 +93,7 @@ Backend SlotTable() {
   const etalon_backend& port = Ports()[kSlot];
   Backend table{};
   table.name = port.name;
-#define ETALON_CAPI_SET(op, Args) \
-  table.op = port.op != nullptr ? Slot_##op<kSlot> : nullptr;
+#define ETALON_CAPI_SET(op, Args) table.op = Slot_##op<kSlot>;
   ETALON_CAPI_OPS(ETALON_CAPI_SET)
 #undef ETALON_CAPI_SET
   return table;

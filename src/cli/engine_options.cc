@@ -29,6 +29,21 @@ Status SelectTier(const std::string& isa, const Config& config) {
   return SetActiveSimdTier(tier);
 }
 
+// A name, or a path: then the library registers its table.
+Expected<const Backend*> SelectBackend(const std::string& name) {
+  const Backend* backend = FindBackend(name);
+  if (backend != nullptr) return backend;
+  if (name.find('/') == std::string::npos) {
+    return InvalidArgument(
+        fmt::format("--backend: \"{}\" unknown, need cpu, reference or a path "
+                    "to a shared library, ./lib.so",
+                    name));
+  }
+  const size_t n_known = Backends().size();
+  ETALON_RETURN_IF_ERROR(LoadBackend(name));
+  return Backends()[n_known];
+}
+
 }  // namespace
 
 void EngineOptions::AddModel(CLI::App& command) {
@@ -39,7 +54,7 @@ void EngineOptions::AddModel(CLI::App& command) {
                    "skip the search for NaN and Inf in the weights");
 }
 
-void EngineOptions::AddCompute(CLI::App& command) {
+void EngineOptions::AddCompute(CLI::App& command, bool with_profile) {
   command
       .add_option("-t,--threads", n_threads,
                   "threads (default: what affinity, cgroup quota and cores "
@@ -52,17 +67,20 @@ void EngineOptions::AddCompute(CLI::App& command) {
                   "scalar, avx2, avx512, avx512-vnni, amx or auto; results are "
                   "the same bits on all (default auto, or ETALON_ISA)")
       ->type_name("TIER");
-  command
-      .add_option("--profile", profile,
-                  "strict: one bit pattern everywhere; fast: bf16 matrix tiles "
-                  "for the attention of prompts where the machine has them, "
-                  "within the bound of docs/numerics.md (default strict)")
-      ->check(CLI::IsMember({"strict", "fast"}))
-      ->type_name("NAME");
+  if (with_profile) {
+    command
+        .add_option(
+            "--profile", profile,
+            "strict: one bit pattern everywhere; fast: bf16 matrix tiles "
+            "for the attention of prompts where the machine has them, "
+            "within the bound of docs/numerics.md (default strict)")
+        ->check(CLI::IsMember({"strict", "fast"}))
+        ->type_name("NAME");
+  }
   command
       .add_option("--backend", backend,
-                  "cpu, or reference: fp64 formulas, slow (default cpu)")
-      ->check(CLI::IsMember({"cpu", "reference"}))
+                  "cpu, reference (fp64 formulas, slow) or a port's shared "
+                  "library, ./lib.so (default cpu)")
       ->type_name("NAME");
   command.add_flag("-v,--verbose", verbose, "more messages on stderr");
 }
@@ -112,8 +130,7 @@ Expected<Engine> SetUpEngine(const EngineOptions& options) {
     Log(LogLevel::kInfo, "{} threads exceed what this machine gives: {}",
         engine.n_threads, budget.reason);
   }
-  engine.backend =
-      options.backend == "reference" ? &ReferenceBackend() : &CpuBackend();
+  ETALON_ASSIGN_OR_RETURN(engine.backend, SelectBackend(options.backend));
   return engine;
 }
 

@@ -27,8 +27,9 @@ struct EngineOptions {
   bool verbose = false;
 
   void AddModel(CLI::App& command);
-  void AddCompute(CLI::App& command);  // threads, tier, profile, backend
-  void AddCache(CLI::App& command);    // cache types, batch
+  // Threads, tier, profile, backend. In `golden check` a profile is the port's.
+  void AddCompute(CLI::App& command, bool with_profile = true);
+  void AddCache(CLI::App& command);  // cache types, batch
 };
 
 // What the flags and the environment amount to. Setting it up selects the tier

@@ -19,6 +19,7 @@
 #include "quant/f16.h"
 #include "quant/quantize_row.h"
 #include "reference/golden/pack.h"
+#include "reference/golden/report.h"
 #include "reference/golden/suite.h"
 
 namespace etalon::cli {
@@ -33,6 +34,10 @@ struct GoldenOptions {
   std::string second;
   std::string got;
   std::string profile;
+  std::string only;    // id of one case
+  std::string report;  // HTML
+  std::string junit;
+  std::string json;
   bool verbose = false;
 };
 
@@ -168,6 +173,21 @@ std::string CheckText(const golden::CheckResult& r, bool verbose) {
   return text;
 }
 
+Status WriteReports(const GoldenOptions& o, const golden::CheckResult& r) {
+  const std::pair<const std::string*,
+                  std::string (*)(const golden::CheckResult&)>
+      reports[] = {{&o.report, golden::HtmlReport},
+                   {&o.junit, golden::JUnitReport},
+                   {&o.json, golden::JsonReport}};
+  for (const auto& [path, make] : reports) {
+    if (path->empty()) continue;
+    const std::string text = make(r);
+    ETALON_RETURN_IF_ERROR(
+        io::WriteFileAtomically(*path, std::as_bytes(std::span(text))));
+  }
+  return {};
+}
+
 Expected<int> RunCheck(const GoldenOptions& o) {
   ETALON_ASSIGN_OR_RETURN(const Engine engine, SetUpEngine(o.engine));
   Workspace workspace;
@@ -183,6 +203,7 @@ Expected<int> RunCheck(const GoldenOptions& o) {
   } else {
     options.got = FolderReader(o.got);
   }
+  options.only = o.only;
   options.progress = [](size_t, size_t) { return !Interrupted(); };
   auto result =
       golden::CheckPack(FolderReader(o.directory), std::move(options));
@@ -191,8 +212,10 @@ Expected<int> RunCheck(const GoldenOptions& o) {
   result->pack = o.directory;
   if (!own) result->subject = o.got;
   result->command = fmt::format(
-      "etalon golden check {}{}{}", o.directory, own ? "" : " --got " + o.got,
-      o.profile.empty() ? "" : " --profile " + o.profile);
+      "etalon golden check {}{}{}{}", o.directory, own ? "" : " --got " + o.got,
+      o.profile.empty() ? "" : " --profile " + o.profile,
+      engine.backend == &CpuBackend() ? "" : " --backend " + o.engine.backend);
+  ETALON_RETURN_IF_ERROR(WriteReports(o, *result));
   ETALON_RETURN_IF_ERROR(WriteStdout(CheckText(*result, o.verbose)));
   return result->Passed() ? kExitOk : kExitCheckFailed;
 }
@@ -334,8 +357,14 @@ Action AddGolden(CLI::App& app) {
       ->add_option("--profile", o->profile,
                    "how the port computes: a file or a shipped profile")
       ->type_name("FILE");
+  check->add_option("--case", o->only, "judge this one case")->type_name("ID");
+  check->add_option("--report", o->report, "write an HTML report")
+      ->type_name("FILE");
+  check->add_option("--junit", o->junit, "write JUnit XML")->type_name("FILE");
+  check->add_option("--json", o->json, "write all results as JSON")
+      ->type_name("FILE");
   check->add_flag("--all", o->verbose, "name every case");
-  o->engine.AddCompute(*check);
+  o->engine.AddCompute(*check, /*with_profile=*/false);
 
   CLI::App* run =
       golden->add_subcommand("run", "write the cpu backend's outputs");

@@ -192,6 +192,79 @@ static void TestPort(const char* path, etalon_context* context) {
   CHECK(etalon_backend_register(&table) == ETALON_INVALID_ARGUMENT);
 }
 
+/* A kernel of a port's own test suite: it asks for cases and is judged. */
+static void TestGoldenCases(etalon_context* context) {
+  static const uint32_t zero[6] = {0, 0, 0, 0, 0, 0};
+  const etalon_backend* cpu = etalon_backend_find("cpu");
+  etalon_golden_case* c = NULL;
+  etalon_golden_verdict v;
+  uint32_t words[4];
+  uint64_t i;
+  int n_pass = 0, n_fail = 0;
+  /* Random123's known answer for counter 0 and key 0. */
+  etalon_philox4x32_10(zero, zero, words);
+  CHECK(words[0] == 0x6627e8d5u && words[1] == 0xe169c58du);
+  CHECK(words[2] == 0xbc57ac4cu && words[3] == 0x9b00dbd8u);
+  CHECK(etalon_golden_op(0) != NULL && etalon_golden_op(1000) == NULL);
+  CHECK(etalon_golden_case_create("nonsense", 0, &c) ==
+        ETALON_INVALID_ARGUMENT);
+  memset(&v, 0, sizeof v);
+  for (i = 0; i < 40; ++i) {
+    etalon_golden_tensor x, out, other;
+    etalon_softmax_args args;
+    float* y;
+    uint64_t n;
+    CHECK(etalon_golden_case_create("softmax", i, &c) == ETALON_OK);
+    if (c == NULL) return;
+    CHECK(etalon_golden_case_input(c, 0, &x) == ETALON_OK);
+    CHECK(etalon_golden_case_input(c, 9, &x) == ETALON_INVALID_ARGUMENT);
+    CHECK(etalon_golden_case_output(c, 0, &out) == ETALON_OK);
+    CHECK(strcmp(x.name, "x") == 0 && strcmp(x.dtype, "F32") == 0);
+    CHECK(x.rank == 2 && out.data == NULL);
+    n = x.shape[0] * x.shape[1];
+    y = calloc(n + 1, sizeof *y);
+    memset(&args, 0, sizeof args);
+    args.struct_size = sizeof args;
+    args.x = In(x.data, x.shape[0], x.shape[1]);
+    args.out = Out(y, x.shape[0], x.shape[1]);
+    CHECK(cpu->softmax(cpu->self, &args, context) == ETALON_OK);
+    out.data = y;
+    v.struct_size = 0;
+    CHECK(etalon_golden_case_judge(c, "cpu-strict", &out, 1, &v) ==
+          ETALON_INVALID_ARGUMENT); /* struct_size */
+    v.struct_size = sizeof v;
+    CHECK(etalon_golden_case_judge(c, "nobody", &out, 1, &v) != ETALON_OK);
+    CHECK(etalon_golden_case_judge(c, "cpu-strict", &out, 1, &v) == ETALON_OK);
+    CHECK(v.verdict == ETALON_GOLDEN_PASS && v.n_elements == n);
+    n_pass += v.verdict == ETALON_GOLDEN_PASS;
+    /* Missing, of another shape, of another type: never a pass. */
+    CHECK(etalon_golden_case_judge(c, "cpu-strict", NULL, 0, &v) == ETALON_OK);
+    CHECK(v.verdict == ETALON_GOLDEN_ERROR && v.message[0] != 0);
+    other = out;
+    other.shape[0] += 1;
+    CHECK(etalon_golden_case_judge(c, "cpu-strict", &other, 1, &v) ==
+          ETALON_OK);
+    CHECK(v.verdict == ETALON_GOLDEN_ERROR);
+    other = out;
+    other.dtype = "F16";
+    CHECK(etalon_golden_case_judge(c, "cpu-strict", &other, 1, &v) ==
+          ETALON_OK);
+    CHECK(v.verdict == ETALON_GOLDEN_ERROR);
+    if (n > 0) {
+      y[n / 2] = y[n / 2] == 0.5f ? 0.25f : 0.5f;
+      CHECK(etalon_golden_case_judge(c, "cpu-strict", &out, 1, &v) ==
+            ETALON_OK);
+      CHECK(v.verdict == ETALON_GOLDEN_FAIL);
+      n_fail += v.verdict == ETALON_GOLDEN_FAIL;
+    }
+    free(y);
+    etalon_golden_case_destroy(c);
+    c = NULL;
+  }
+  CHECK(n_pass > 20 && n_fail > 20);
+  etalon_golden_case_destroy(NULL);
+}
+
 /* Two backends, one model: the logits agree, and the cpu's are one bit
  * pattern however the prompt is split. */
 static void TestModel(const char* path) {
@@ -267,6 +340,7 @@ int main(int argc, char** argv) {
   TestOps("cpu", context);
   CHECK(etalon_set_simd_tier("nonsense") == ETALON_INVALID_ARGUMENT);
   TestQuantisedRows();
+  TestGoldenCases(context);
   TestPort(argv[2], context);
   TestModel(argv[1]);
   etalon_context_destroy(context);
