@@ -109,6 +109,10 @@ Expected<Engine> SetUpEngine(const EngineOptions& options) {
   if (options.verbose) SetLogSink(StderrSink, nullptr, LogLevel::kDebug);
   ETALON_ASSIGN_OR_RETURN(engine.config, ConfigFromEnvironment());
   if (options.profile == "fast") engine.config.profile = Profile::kFast;
+  // The stages' lines are of level info.
+  if (engine.config.layer_debug && !options.verbose) {
+    SetLogSink(StderrSink, nullptr, LogLevel::kInfo);
+  }
   ETALON_RETURN_IF_ERROR(SelectTier(options.isa, engine.config));
   ETALON_ASSIGN_OR_RETURN(const SelfTestReport report,
                           RunSelfTests(ops::KernelSelfTests()));
@@ -137,8 +141,7 @@ Expected<Engine> SetUpEngine(const EngineOptions& options) {
 Expected<std::unique_ptr<model::Model>> LoadModel(const EngineOptions& options,
                                                   const Engine& engine) {
   if (options.model_path.empty()) {
-    return InvalidArgument(
-        "no model: give one with -m FILE (there is no bundled model yet)");
+    return InvalidArgument("no model: give one with -m FILE");
   }
   std::unique_ptr<Progress> bar;
   model::LoadOptions load;

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "cli/app.h"
+#include "cli/bundled_model.h"
 #include "cli/engine_options.h"
 #include "cli/escapes.h"
 #include "cli/exit_code.h"
@@ -93,6 +94,13 @@ uint64_t Seed(int64_t seed) {
 
 Expected<int> RunRun(RunOptions& o) {
   ETALON_RETURN_IF_ERROR(model::CheckSamplerOptions(o.sampler));
+  if (o.engine.model_path.empty()) {
+    o.engine.model_path = FindBundledModel();
+    if (!o.engine.model_path.empty() && !o.quiet) {
+      Log(LogLevel::kWarning, "no -m FILE: taking the bundled model {}",
+          o.engine.model_path);
+    }
+  }
   ETALON_ASSIGN_OR_RETURN(const std::string prompt_text, PromptText(o));
   ETALON_ASSIGN_OR_RETURN(const Engine engine, SetUpEngine(o.engine));
   const auto load_start = std::chrono::steady_clock::now();

@@ -67,8 +67,11 @@ Expected<int> RunTrain(TrainCommand& c) {
   if (bar) bar->Finish();
   if (!summary) return tl::unexpected(summary.error());
   if (!summary->finished) {
-    fmt::print(stderr, "stopped after step {}; the same command goes on\n",
-               summary->steps);
+    fmt::print(
+        stderr,
+        "stopped after step {}: wrote {} as it is; the same command goes "
+        "on\n",
+        summary->steps, o.output);
     return kExitInterrupted;
   }
   fmt::print(stderr, "wrote {}\n", o.output);

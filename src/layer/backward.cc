@@ -1,10 +1,10 @@
-#include "layer/backward.h"
+#include "etalon/backward.h"
 
 #include <fmt/format.h>
 
 #include <array>
 
-#include "etalon/backward.h"
+#include "etalon/layer.h"
 
 namespace etalon::layer {
 namespace {

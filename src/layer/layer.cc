@@ -1,4 +1,4 @@
-#include "layer/layer.h"
+#include "etalon/layer.h"
 
 #include <array>
 
@@ -23,6 +23,11 @@ GemmPart Part(const Linear& linear, Span2D<float> out) {
   return {linear.weights, linear.bias, out, linear.scale};
 }
 
+void Tell(const LayerState& state, std::string_view stage,
+          Span2D<const float> values) {
+  if (state.observer != nullptr) state.observer->OnStage(stage, values);
+}
+
 // RMSNorm of every head of every token: rows of head_dim, token by token where
 // the tokens' rows are not adjacent.
 Status HeadNorm(Span2D<float> rows, size_t n_heads, size_t head_dim,
@@ -42,11 +47,16 @@ Status HeadNorm(Span2D<float> rows, size_t n_heads, size_t head_dim,
 Status Attend(const LayerConfig& config, const LayerWeights& w,
               const LayerState& state, const LayerBuffers& b,
               const Backend& backend, ExecContext& ctx) {
+  Tell(state, "input", b.x);
   ETALON_RETURN_IF_ERROR(
       backend.rms_norm({b.x, w.attn_norm, config.rms_eps, b.h, {}}, ctx));
+  Tell(state, "ln1_out", b.h);
   const std::array<GemmPart, 3> qkv = {Part(w.q, b.q), Part(w.k, b.k),
                                        Part(w.v, b.v)};
   ETALON_RETURN_IF_ERROR(backend.gemm({b.h, qkv, state.activations}, ctx));
+  Tell(state, "q_proj", b.q);
+  Tell(state, "k_proj", b.k);
+  Tell(state, "v_proj", b.v);
   if (!w.q_norm.empty()) {
     ETALON_RETURN_IF_ERROR(HeadNorm(b.q, config.n_heads, config.head_dim,
                                     w.q_norm, config.rms_eps, backend, ctx));
@@ -68,6 +78,8 @@ Status Attend(const LayerConfig& config, const LayerWeights& w,
   if (!state.q_scale.empty()) {
     ETALON_RETURN_IF_ERROR(backend.scale_rows({b.q, state.q_scale, b.q}, ctx));
   }
+  Tell(state, "q_rope", b.q);
+  Tell(state, "k_rope", b.k);
   ETALON_RETURN_IF_ERROR(
       backend.kv_write({ConstHeads(k), state.pos, state.k_cache}, ctx));
   ETALON_RETURN_IF_ERROR(
@@ -77,10 +89,14 @@ Status Attend(const LayerConfig& config, const LayerWeights& w,
        state.pos + b.x.rows, state.attention_scale, /*causal=*/true,
        Heads(b.attn, config.n_heads, config.head_dim)},
       ctx));
+  Tell(state, "attn_out", b.attn);
   const GemmPart o = Part(w.o, b.h);
   ETALON_RETURN_IF_ERROR(
       backend.gemm({b.attn, {&o, 1}, state.activations}, ctx));
-  return backend.add({b.x, b.h, b.x}, ctx);
+  Tell(state, "attn_proj", b.h);
+  ETALON_RETURN_IF_ERROR(backend.add({b.x, b.h, b.x}, ctx));
+  Tell(state, "residual1", b.x);
+  return {};
 }
 
 Status DenseFfn(const LayerWeights& w, const LayerState& state,
@@ -88,6 +104,7 @@ Status DenseFfn(const LayerWeights& w, const LayerState& state,
                 ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(backend.gemm_swiglu(
       {b.h, Part(w.gate, {}), Part(w.up, {}), b.ffn, state.activations}, ctx));
+  Tell(state, "swiglu_out", b.ffn);
   const GemmPart down = Part(w.down, b.h);
   return backend.gemm({b.ffn, {&down, 1}, state.activations}, ctx);
 }
@@ -98,6 +115,7 @@ Status ExpertFfn(const LayerConfig& config, const LayerWeights& w,
   const GemmPart router = Part(w.router, b.router_logits);
   ETALON_RETURN_IF_ERROR(
       backend.gemm({b.h, {&router, 1}, state.activations}, ctx));
+  Tell(state, "router_logits", b.router_logits);
   ETALON_RETURN_IF_ERROR(backend.moe_router(
       {b.router_logits, config.normalize_expert_weights,
        config.expert_weights_scale, b.experts, b.expert_weights},
@@ -116,13 +134,16 @@ Status Forward(const LayerConfig& config, const LayerWeights& weights,
   ETALON_RETURN_IF_ERROR(Attend(config, weights, state, buffers, backend, ctx));
   ETALON_RETURN_IF_ERROR(backend.rms_norm(
       {buffers.x, weights.ffn_norm, config.rms_eps, buffers.h, {}}, ctx));
-  if (config.n_experts == 0) {
-    ETALON_RETURN_IF_ERROR(DenseFfn(weights, state, buffers, backend, ctx));
-    return backend.add({buffers.x, buffers.h, buffers.x}, ctx);
-  }
+  Tell(state, "ln2_out", buffers.h);
+  const bool dense = config.n_experts == 0;
   ETALON_RETURN_IF_ERROR(
-      ExpertFfn(config, weights, state, buffers, backend, ctx));
-  return backend.add({buffers.x, buffers.moe_out, buffers.x}, ctx);
+      dense ? DenseFfn(weights, state, buffers, backend, ctx)
+            : ExpertFfn(config, weights, state, buffers, backend, ctx));
+  const Span2D<float> mlp = dense ? buffers.h : buffers.moe_out;
+  Tell(state, "mlp_out", mlp);
+  ETALON_RETURN_IF_ERROR(backend.add({buffers.x, mlp, buffers.x}, ctx));
+  Tell(state, "output", buffers.x);
+  return {};
 }
 
 }  // namespace etalon::layer

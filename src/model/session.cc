@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "layer/log_observer.h"
 #include "ops/correctly_rounded.h"
 
 namespace etalon::model {
@@ -214,6 +215,9 @@ Status Session::Chunk(std::span<const int32_t> tokens, Span2D<float> logits) {
   state.attention_scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim));
   state.activations = options_.config.UseQ8Activations() ? Activations::kAuto
                                                          : Activations::kF32;
+
+  layer::LogObserver log_stages;
+  if (options_.config.layer_debug) state.observer = &log_stages;
 
   const Span2D<float> x = Corner(buffers_.x, n, hp.model_dim);
   ETALON_RETURN_IF_ERROR(

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "etalon/layer.h"
 #include "io/gguf.h"
-#include "layer/layer.h"
 #include "model/architecture.h"
 #include "model/hyperparameters.h"
 

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "etalon/config.h"
+#include "etalon/layer.h"
 #include "etalon/rope.h"
 #include "etalon/workspace.h"
-#include "layer/backward.h"
 
 namespace etalon::train {
 

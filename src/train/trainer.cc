@@ -255,7 +255,11 @@ Expected<TrainSummary> Run::Execute() {
   TrainSummary summary;
   summary.steps = state_.step;
   summary.finished = state_.step == o_.n_steps;
-  if (!summary.finished) return summary;
+  if (!summary.finished) {
+    // What there is can be tried out.
+    ETALON_RETURN_IF_ERROR(WriteModel(o_.output, o_.name, vocabulary_, *net_));
+    return summary;
+  }
   ETALON_ASSIGN_OR_RETURN(summary.valid_loss,
                           Evaluate(SIZE_MAX, &summary.valid_tokens));
   summary.valid_bytes = valid_.n_bytes;

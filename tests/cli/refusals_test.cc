@@ -19,7 +19,6 @@ TEST_F(Refusals, CommandsAndFlags) {
   ExpectRefused({"--bogus"}, 1, "--bogus");
   ExpectRefused({"run", "-m", model_, "--bogus", "1"}, 1, "--bogus");
   ExpectRefused({"run", "-m"}, 1);
-  ExpectRefused({"run", "-p", "x"}, 1, "no model");
   ExpectRefused({"perplexity", "-f", model_}, 1, "no model");
   ExpectRefused({"logits", "--tokens", "1", "-o", out_}, 1, "no model");
   ExpectRefused({"logits", "-m", model_, "--tokens", "1"}, 1, "--output");

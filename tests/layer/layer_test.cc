@@ -1,6 +1,6 @@
 // The transformer block alone: prefill is decode, padding is nobody's, and the
 // options of the block do what they say.
-#include "layer/layer.h"
+#include "etalon/layer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,165 @@
+// One transformer block (pre-norm, RMSNorm, SwiGLU), over a Backend's ops:
+//   h  = RmsNorm(x);            q, k, v = h Wq, h Wk, h Wv (+ bias)
+//   q, k = QK-norm per head, RoPE;       cache[pos ...] = k, v
+//   x += Attention(q, cache) Wo (+ bias)
+//   h  = RmsNorm(x);            x += (silu(h Wgate) * (h Wup)) Wdown
+// or, with experts, x += MoeFfn(h, router(h Wrouter)).
+// Prefill, decode, every mix of weight types and both kinds of activations are
+// the one function Forward. Dense f32 blocks also have a backward pass
+// (requirements B-70..B-74): ForwardOnTape keeps what Backward reads.
+// Gradients follow the one rule of etalon/backward.h: those of parameters are
+// added to, those of activations overwritten, the caller's d_output only read.
+// Wrong shapes, null data and non-finite switches are typed errors of the op
+// that meets them first; an op that refuses writes nothing.
+#ifndef ETALON_LAYER_H_
+#define ETALON_LAYER_H_
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "etalon/backend.h"
+
+namespace etalon::layer {
+
+// A linear map as stored: y = scale * (W x) + bias.
+struct Linear {
+  WeightMatrix weights;     // [n_out, n_in]
+  std::vector<float> bias;  // [n_out] or empty
+  float scale = 1.0f;
+};
+
+struct LayerConfig {
+  size_t model_dim = 0;
+  size_t n_heads = 0;
+  size_t n_kv_heads = 0;
+  size_t head_dim = 0;
+  size_t ffn_dim = 0;  // of one expert in a mixture of experts
+  float rms_eps = 0.0f;
+  bool use_rope = true;
+  RopeStyle rope_style = RopeStyle::kHalfSplit;
+  size_t n_experts = 0;  // 0: dense
+  size_t n_experts_used = 0;
+  bool normalize_expert_weights = true;
+  float expert_weights_scale = 1.0f;
+};
+
+struct LayerWeights {
+  std::vector<float> attn_norm;  // [model_dim]
+  Linear q, k, v, o;
+  std::vector<float> q_norm, k_norm;  // [head_dim] or empty
+  std::vector<float> ffn_norm;        // [model_dim]
+  Linear gate, up, down;              // dense
+  Linear router;                      // [n_experts, model_dim]
+  ExpertWeights gate_experts, up_experts, down_experts;
+  std::vector<float> gate_scales, up_scales, down_scales;  // [n_experts] or {}
+};
+
+// Activations of one chunk of tokens, reused by every layer.
+struct LayerBuffers {
+  Span2D<float> x;  // [n_tokens, model_dim] residual stream, updated in place
+  Span2D<float> h;  // [n_tokens, model_dim]
+  Span2D<float> q;  // [n_tokens, n_heads * head_dim]
+  Span2D<float> k;  // [n_tokens, n_kv_heads * head_dim]
+  Span2D<float> v;
+  Span2D<float> attn;  // [n_tokens, n_heads * head_dim]
+  // [n_tokens, ffn_dim], dense only; may share memory with q, k, v and attn,
+  // which are done with when the feed-forward starts.
+  Span2D<float> ffn;
+  Span2D<float> router_logits;   // [n_tokens, n_experts]
+  Span2D<int32_t> experts;       // [n_tokens, n_experts_used]
+  Span2D<float> expert_weights;  // [n_tokens, n_experts_used]
+  Span2D<float> moe_out;         // [n_tokens, model_dim]
+};
+
+// Sees what each stage of a block made, in order, on the calling thread: for
+// dumps and for finding the stage where numbers go bad (requirement B-82).
+// Stages: input, ln1_out, q_proj, k_proj, v_proj, q_rope, k_rope, attn_out,
+// attn_proj, residual1, ln2_out, swiglu_out or router_logits, mlp_out, output.
+class LayerObserver {
+ public:
+  virtual ~LayerObserver() = default;
+  virtual void OnStage(std::string_view stage, Span2D<const float> values) = 0;
+};
+
+// Where the tokens stand.
+struct LayerState {
+  size_t pos = 0;                      // position of the first token
+  std::span<const int32_t> positions;  // [n_tokens] = pos, pos + 1, ...
+  Span2D<const float> rope_cos;        // [n_positions, rotary_dim / 2]
+  Span2D<const float> rope_sin;
+  std::span<const float> q_scale;  // [n_tokens] or empty: factor on q
+  float attention_scale = 0.0f;
+  Activations activations = Activations::kAuto;
+  MutableKvView k_cache;  // positions [0, pos) filled
+  MutableKvView v_cache;
+  LayerObserver* observer = nullptr;
+};
+
+// Runs the block over n_tokens = buffers.x.rows tokens. The same bits for one
+// call over T tokens and for T calls over one (profile strict).
+Status Forward(const LayerConfig& config, const LayerWeights& weights,
+               const LayerState& state, const LayerBuffers& buffers,
+               const Backend& backend, ExecContext& ctx);
+
+// Tokens of several sequences of seq_len, one after the other; positions and
+// RoPE tables as in LayerState (positions start anew in every sequence).
+struct BatchState {
+  size_t seq_len = 0;
+  std::span<const int32_t> positions;  // [n_tokens], rows of the tables
+  Span2D<const float> rope_cos;
+  Span2D<const float> rope_sin;
+  float attention_scale = 0.0f;
+};
+
+// What one layer's backward pass reads. [n_tokens, ...], all of them.
+struct LayerTape {
+  Span2D<float> x;   // input
+  Span2D<float> h1;  // after the first norm
+  Span2D<float> q;   // [n_heads * head_dim], after QK-norm and RoPE
+  Span2D<float> k;   // [n_kv_heads * head_dim]
+  Span2D<float> v;
+  Span2D<float> q_raw;  // before QK-norm, only with it
+  Span2D<float> k_raw;
+  Span2D<float> attn;
+  Span2D<float> x_mid;  // after the attention's residual
+  Span2D<float> h2;
+  Span2D<float> gate;  // [ffn_dim]
+  Span2D<float> up;
+  Span2D<float> ffn;
+  std::span<float> rstd1, rstd2;    // [n_tokens]
+  std::span<float> rstd_q, rstd_k;  // [n_tokens * heads], only with QK-norm
+};
+
+// Takes the tape's memory from a workspace; valid as long as its scope.
+Expected<LayerTape> AllocateTape(const LayerConfig& config,
+                                 const LayerWeights& weights, size_t n_tokens,
+                                 Workspace& workspace);
+
+// out = block(tape.x), with the bits of Forward on each sequence. `out` must
+// not overlap the tape.
+Status ForwardOnTape(const LayerConfig& config, const LayerWeights& weights,
+                     const BatchState& state, const LayerTape& tape,
+                     Span2D<float> out, const Backend& backend,
+                     ExecContext& ctx);
+
+struct LinearGradient {
+  Span2D<float> weights;  // [n_out, n_in] or empty
+  std::span<float> bias;  // [n_out] or empty
+};
+struct LayerGradients {
+  std::span<float> attn_norm, ffn_norm;  // [model_dim]
+  std::span<float> q_norm, k_norm;       // [head_dim]
+  LinearGradient q, k, v, o, gate, up, down;
+};
+
+// d_input may be empty (not wanted past the first layer) or any view that does
+// not overlap the others.
+Status Backward(const LayerConfig& config, const LayerWeights& weights,
+                const BatchState& state, const LayerTape& tape,
+                Span2D<const float> d_output, Span2D<float> d_input,
+                const LayerGradients& gradients, ExecContext& ctx);
+
+}  // namespace etalon::layer
+
+#endif  // ETALON_LAYER_H_
