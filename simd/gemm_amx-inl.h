@@ -171,35 +171,64 @@ struct AmxEpilogue {
     }
   }
 
-  // kRows tokens: tiles c (H, then L kAmxTileBytes further) into acc.
+  // kRows tokens: tiles c (H, then L kAmxTileBytes further) into acc. While
+  // tiles are multiplied only one vector port is left for products, shifts and
+  // conversions, two for sums: so 2^shift H is a chain of sums, and T, which
+  // stays below 2^22, is summed upon the bits of 1.5 * 2^23, from which a float
+  // difference takes it exactly.
   template <size_t kRows>
   HWY_INLINE void Rows(const std::byte* c, const float* dx,
                        const int32_t* words, float* acc) const {
+    const VecI32 magic = hn::Set(TileI32(), 0x4b400000);
 #pragma GCC unroll 16
     for (size_t t = 0; t < kRows; ++t) {
-      const VecI32 h = LoadLine(c + t * kLineBytes);
       const VecI32 l = LoadLine(c + kAmxTileBytes + t * kLineBytes);
-      const VecI32 s = hn::Add(hn::ShiftLeft<AmxDigits<Block>::kShift>(h), l);
-      VecI32 m = hn::Zero(TileI32());
+      const VecI32 s = hn::Add(Shifted(LoadLine(c + t * kLineBytes)), l);
+      float* at = acc + t * kPanelRows;
+      const VecF x = hn::Set(TileF(), dx[t]);
+      VecF y =
+          Fma(hn::Mul(d, x), hn::ConvertTo(TileF(), s), hn::LoadU(TileF(), at));
       if constexpr (F::kHasMin) {
+        VecI32 m = magic;
 #pragma GCC unroll 4
         for (size_t p = 0; p < F::kPairs; ++p) {
           m = DotPairs(m, pairs[p], BroadcastWord(words + 4 * t + p));
         }
+        const VecF mins =
+            hn::Sub(hn::BitCast(TileF(), m), hn::BitCast(TileF(), magic));
+        y = Fma(hn::Mul(dm, x), mins, y);
       }
-      float* at = acc + t * kPanelRows;
-      hn::StoreU(AddBlock<F>(hn::LoadU(TileF(), at), d, dm,
-                             hn::Set(TileF(), dx[t]), s, m),
-                 TileF(), at);
+      hn::StoreU(y, TileF(), at);
     }
   }
+
+ private:
+  static HWY_INLINE VecF Fma(VecF a, VecF b, VecF c) {
+    return HWY_NAMESPACE::Fma(a, b, c);
+  }
+  static HWY_INLINE VecI32 Shifted(VecI32 h) {
+    constexpr int kShift = AmxDigits<Block>::kShift;
+    if constexpr (kShift > 4) {
+      h = hn::ShiftLeft<kShift>(h);
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i < kShift; ++i) {
+        h = hn::Add(h, h);
+        asm("" : "+v"(h.raw));  // the compiler would make it a shift again
+      }
+    }
+    return h;
+  }
 };
+// T of a block: 8 mins of 6 bits times sums of 32 activations.
+static_assert(8 * 63 * 32 * 127 < 1 << 22);
 
 // Super-block panels of kV row groups against tokens begin .. end - 1, two
 // tiles of 16 tokens at a time; a pair of token tiles meets all groups while it
-// is in the first-level cache. A unit is one pair and one group: while its
-// tiles are multiplied, the epilogue of the unit before runs on the vector
-// ports, four tokens between two products.
+// is in the first-level cache. A unit is one pair and one group. Its tiles are
+// stored one by one where the next unit begins theirs (four stores in a row
+// would stall the products), and its epilogue runs on the vector ports between
+// the products from kLag eighths later on.
 template <class Block, size_t kV>
 HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
                                 const std::byte* digits,
@@ -208,38 +237,43 @@ HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
                                 float* const (&acc)[kV], std::byte* tiles) {
   using F = PanelFormat<Block>;
   constexpr bool kSigned = AmxDigits<Block>::kSigned;
-  constexpr size_t kStep = kAmxPair / 8;
+  constexpr size_t kParts = 8;
+  constexpr size_t kLag = 3;
+  constexpr size_t kStep = kAmxPair / kParts;
   constexpr size_t kWords = F::kHasMin ? 4 : 0;  // per token
   constexpr size_t kPairBytes = kAmxPair * kChunk;
+  constexpr size_t kUnitBytes = 4 * kAmxTileBytes;
   const float* const dx = x.DAt(chunk, begin);
   const int32_t* const words = F::kHasMin ? x.PairsAt(chunk, begin) : nullptr;
   const int8_t* const qs = x.QsAt(chunk, begin);
-  std::byte* c = tiles;
-  std::byte* other = tiles + 4 * kAmxTileBytes;
-  // Part `part` of eight of the epilogue of group v, tokens from t on.
-  const auto finish = [&](size_t v, size_t t, size_t part) HWY_ATTR {
+  // Part `part` of the epilogue of unit u, whose group is v.
+  const auto finish = [&](size_t u, size_t v, size_t part) HWY_ATTR {
     const AmxEpilogue<Block> epilogue(panels[v]);
-    const std::byte* from =
-        other + part / 4 * 2 * kAmxTileBytes + part % 4 * kStep * kLineBytes;
-    const size_t token = t + part * kStep;
+    const std::byte* from = tiles + u % 2 * kUnitBytes +
+                            part / 4 * 2 * kAmxTileBytes +
+                            part % 4 * kStep * kLineBytes;
+    const size_t token = u / kV * kAmxPair + part * kStep;
     epilogue.template Rows<kStep>(from, dx + token, words + token * kWords,
                                   acc[v] + token * kPanelRows);
   };
-  const size_t n_tokens = end - begin;
-  for (size_t t = 0; t < n_tokens; t += kAmxPair) {
-    const int8_t* a = qs + t * kChunk;
-    const bool more = t + kAmxPair < n_tokens;
-#pragma GCC unroll 2
+  const size_t n_units = (end - begin + kAmxPair - 1) / kAmxPair * kV;
+  const int8_t* a = qs;
+  for (size_t first = 0; first < n_units; first += kV, a += kPairBytes) {
+    const bool more = first + kV < n_units;
+#pragma GCC unroll 4
     for (size_t v = 0; v < kV; ++v) {
+      const size_t u = first + v;
       const std::byte* high = digits + v * kAmxDigitBytes;
       const std::byte* low = high + kAmxDigitBytes / 2;
-      const bool pending = v > 0 || t > 0;
-      const size_t pending_v = v > 0 ? v - 1 : kV - 1;
-      const size_t pending_t = v > 0 ? t : t - kAmxPair;
-      ETALON_TILE_ZERO(0);
-      ETALON_TILE_ZERO(1);
-      ETALON_TILE_ZERO(2);
-      ETALON_TILE_ZERO(3);
+      std::byte* const before = tiles + (u + 1) % 2 * kUnitBytes;
+      // The epilogue of the two units before: their groups are fixed by v.
+      const auto epilogue = [&](size_t slot) HWY_ATTR {
+        if (slot >= kLag) {
+          if (u >= 1) finish(u - 1, (v + kV - 1) % kV, slot - kLag);
+        } else if (u >= 2) {
+          finish(u - 2, (v + 2 * kV - 2) % kV, slot + kParts - kLag);
+        }
+      };
 #pragma GCC unroll 4
       for (size_t k = 0; k < 4; ++k) {
         // The next pair's share of this step, from the second-level cache.
@@ -249,25 +283,43 @@ HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
         for (size_t i = 0; i < kShare && more; i += 64) hwy::Prefetch(next + i);
         ETALON_TILE_LOAD(6, high + k * kAmxTileBytes, kLineBytes);
         ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
+        if (k == 0) {
+          if (u > 0) ETALON_TILE_STORE(0, before);
+          ETALON_TILE_ZERO(0);
+        }
         ETALON_TILE_DOT(0, 4, 6, kSigned);
         ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
+        if (k == 0) {
+          if (u > 0) ETALON_TILE_STORE(1, before + kAmxTileBytes);
+          ETALON_TILE_ZERO(1);
+        }
         ETALON_TILE_DOT(1, 4, 7, kSigned);
-        if (pending) finish(pending_v, pending_t, 2 * k);
+        epilogue(2 * k);
         ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
+        if (k == 0) {
+          if (u > 0) ETALON_TILE_STORE(2, before + 2 * kAmxTileBytes);
+          ETALON_TILE_ZERO(2);
+        }
         ETALON_TILE_DOT(2, 5, 6, kSigned);
+        if (k == 0) {
+          if (u > 0) ETALON_TILE_STORE(3, before + 3 * kAmxTileBytes);
+          ETALON_TILE_ZERO(3);
+        }
         ETALON_TILE_DOT(3, 5, 7, kSigned);
-        if (pending) finish(pending_v, pending_t, 2 * k + 1);
+        epilogue(2 * k + 1);
       }
-      ETALON_TILE_STORE(0, c);
-      ETALON_TILE_STORE(1, c + kAmxTileBytes);
-      ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
-      ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
-      std::swap(c, other);
     }
   }
-  const size_t last = (n_tokens - 1) / kAmxPair * kAmxPair;
-#pragma GCC unroll 8
-  for (size_t k = 0; k < 8; ++k) finish(kV - 1, last, k);
+  const size_t last = n_units - 1;
+  std::byte* const c = tiles + last % 2 * kUnitBytes;
+  ETALON_TILE_STORE(0, c);
+  ETALON_TILE_STORE(1, c + kAmxTileBytes);
+  ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
+  ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
+  for (size_t part = kParts - kLag; part < kParts && last > 0; ++part) {
+    finish(last - 1, (last - 1) % kV, part);
+  }
+  for (size_t part = 0; part < kParts; ++part) finish(last, kV - 1, part);
 }
 
 // Up to eight blocks of 32, quants made signed by SignPanels.
@@ -359,10 +411,8 @@ HWY_NOINLINE void AmxSmallBlocks(const std::byte* panels,
 
 // Fewer tokens than this leave most of a tile empty.
 inline constexpr size_t kAmxMinTokens = 9;
-// Digits of the panels and two sets of four result tiles.
-inline constexpr size_t kAmxScratchBytes =
-    kMaxGroups * kAmxDigitBytes + 8 * kAmxTileBytes;
-static_assert(kAmxScratchBytes <= kTierScratchBytes);
+static_assert(kAmxGroups * kAmxDigitBytes + 8 * kAmxTileBytes <=
+              kAmxScratchBytes);
 
 // Chunk `chunk` of kV row groups, blocks first .. first + n - 1, against all
 // tokens.

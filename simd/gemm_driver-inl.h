@@ -33,6 +33,20 @@ inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
   return {begin, end, n_panels, n_panels, 1};
 }
 
+// One token's results for the 16 weight rows from `row` on.
+HWY_INLINE void StorePanelRow(const GemmRows& g, size_t row, const float* acc,
+                              float* out) {
+  const VecF scale = hn::Set(TileF(), g.scale);
+#pragma GCC unroll 4
+  for (size_t lane = 0; lane < kPanelRows; lane += kTileLanes) {
+    VecF y = hn::Mul(hn::LoadU(TileF(), acc + lane), scale);
+    if (g.bias != nullptr) {
+      y = hn::Add(y, hn::LoadU(TileF(), g.bias + row + lane));
+    }
+    hn::StoreU(y, TileF(), out + lane);
+  }
+}
+
 HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
                           const float* acc, size_t token_begin,
                           size_t token_end) {
@@ -40,17 +54,8 @@ HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
   float* out = g.out.data + token_begin * g.out.stride;
   if (map.lane_step == 1 && map.At(c, kPanelRows - 1) < map.end) {
     const size_t row = map.At(c, 0);
-    const VecF scale = hn::Set(TileF(), g.scale);
-    for (size_t lane = 0; lane < kPanelRows; lane += kTileLanes) {
-      float* to = out + row + lane;
-      for (size_t t = 0; t < n_tokens; ++t, to += g.out.stride) {
-        VecF y =
-            hn::Mul(hn::LoadU(TileF(), acc + t * kPanelRows + lane), scale);
-        if (g.bias != nullptr) {
-          y = hn::Add(y, hn::LoadU(TileF(), g.bias + row + lane));
-        }
-        hn::StoreU(y, TileF(), to);
-      }
+    for (size_t t = 0; t < n_tokens; ++t, out += g.out.stride) {
+      StorePanelRow(g, row, acc + t * kPanelRows, out + row);
     }
     return;
   }
@@ -98,19 +103,10 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
     panels[v] = scratch + kV * acc_bytes + v * kMaxPanelBytes;
   }
   std::memset(scratch, 0, kV * acc_bytes);
-  [[maybe_unused]] std::byte* tier_scratch =
-      scratch + kV * (acc_bytes + kMaxPanelBytes);
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
     for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[v], b);
-#if ETALON_TIER_AMX
-    if (token_end - token_begin >= kAmxMinTokens) {
-      AmxChunk<Block, kV>(rows, b, n, panels, x, b / kBlocks, token_begin,
-                          token_end, acc, tier_scratch);
-      continue;
-    }
-#endif
     for (size_t v = 0; v < kV; ++v) {
       UnpackPanels<Block>(rows[v], b, n, panels[v]);
     }
@@ -122,6 +118,79 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
     StoreRows(g, map, c + v, acc[v], token_begin, token_end);
   }
 }
+
+#if ETALON_TIER_AMX
+// Chunk b of panels c .. c + kV - 1.
+template <class Block, size_t kV>
+HWY_INLINE void AmxGroups(const GemmRows& g, const GemmActivations& x,
+                          const RowMap& map, size_t c, size_t chunk,
+                          size_t token_begin, size_t token_end, float* acc,
+                          size_t acc_stride, std::byte* scratch) {
+  using F = PanelFormat<Block>;
+  constexpr size_t kBlocks = kChunk / F::kBlock;
+  const size_t b = chunk * kBlocks;
+  const size_t n = std::min(kBlocks, x.cols / F::kBlock - b);
+  const std::byte* rows[kV][kPanelRows];
+  std::byte* panels[kV];
+  float* accs[kV];
+  for (size_t v = 0; v < kV; ++v) {
+    for (size_t lane = 0; lane < kPanelRows; ++lane) {
+      rows[v][lane] = g.weights.row(map.Row(c + v, lane));
+    }
+    panels[v] = scratch + v * kMaxPanelBytes;
+    accs[v] = acc + v * acc_stride;
+    PrefetchChunk<Block>(rows[v], b);
+  }
+  AmxChunk<Block, kV>(rows, b, n, panels, x, chunk, token_begin, token_end,
+                      accs, scratch + kV * kMaxPanelBytes);
+}
+
+// Panels c .. c_end - 1. Columns outermost: a chunk of the activations stays
+// in the second-level cache while all panels meet it, beside the accumulators.
+template <class Block>
+HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
+                          const RowMap& map, size_t c_begin, size_t c_end,
+                          size_t token_begin, size_t token_end,
+                          std::byte* scratch) {
+  const size_t n_tokens = token_end - token_begin;
+  const size_t acc_stride = (n_tokens + kAccPadding) * kPanelRows;
+  float* acc = reinterpret_cast<float*>(scratch);
+  scratch += kMaxAmxPanels * acc_stride * sizeof(float);
+  std::memset(acc, 0, (c_end - c_begin) * acc_stride * sizeof(float));
+  for (size_t chunk = 0; chunk < x.n_chunks(); ++chunk) {
+    size_t c = c_begin;
+    float* at = acc;
+    for (; c + kAmxGroups <= c_end; c += kAmxGroups) {
+      AmxGroups<Block, kAmxGroups>(g, x, map, c, chunk, token_begin, token_end,
+                                   at, acc_stride, scratch);
+      at += kAmxGroups * acc_stride;
+    }
+    for (; c < c_end; ++c, at += acc_stride) {
+      AmxGroups<Block, 1>(g, x, map, c, chunk, token_begin, token_end, at,
+                          acc_stride, scratch);
+    }
+  }
+  // Panels of neighbouring rows leave together, token by token: a store per
+  // page and panel would wait for the address translation of each.
+  size_t c = c_begin;
+  if (map.lane_step == 1) {
+    while (c < c_end && map.At(c, kPanelRows - 1) < map.end) ++c;
+    const size_t row = map.At(c_begin, 0);
+    for (size_t t = 0; t < n_tokens; ++t) {
+      float* out = g.out.data + (token_begin + t) * g.out.stride + row;
+      const float* from = acc + t * kPanelRows;
+      for (size_t i = 0; i < c - c_begin; ++i) {
+        StorePanelRow(g, row + i * kPanelRows, from + i * acc_stride,
+                      out + i * kPanelRows);
+      }
+    }
+  }
+  for (; c < c_end; ++c) {
+    StoreRows(g, map, c, acc + (c - c_begin) * acc_stride, token_begin,
+              token_end);
+  }
+}
+#endif
 
 // Rows c of every run, one token.
 template <class Block>
@@ -161,6 +230,15 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
   for (size_t t = 0; t < x.rows; t += kTokenTile) {
     const size_t t_end = std::min(t + kTokenTile, x.rows);
     size_t c = 0;
+#if ETALON_TIER_AMX
+    // Activations of few tokens stay in the cache anyway: better to walk the
+    // weight rows in long runs.
+    const size_t step = t_end - t > 2 * kAmxPair ? kMaxAmxPanels : kAmxGroups;
+    for (; c < map.n_panels && t_end - t >= kAmxMinTokens; c += step) {
+      AmxPanels<Block>(g, x, map, c, std::min(c + step, map.n_panels), t, t_end,
+                       scratch);
+    }
+#endif
     if (t_end - t > 1) {
       for (; c + kGroups <= map.n_panels; c += kGroups) {
         PanelColumns<Block, kGroups>(g, x, map, c, t, t_end, scratch);

@@ -79,8 +79,13 @@ static_assert(PanelFormat<BlockQ5_K>::kBytes <= kMaxPanelBytes);
 // stay in the second-level cache.
 inline constexpr size_t kTokenTile = 512;
 inline constexpr size_t kMaxGroups = 2;  // panels side by side
-// What a tier may keep beside them: AMX digits and result tiles.
-inline constexpr size_t kTierScratchBytes = 24 * 1024;
+// AMX: panels whose accumulators stay in the second-level cache, and panels
+// whose digits stay in the first.
+inline constexpr size_t kMaxAmxPanels = 16;
+inline constexpr size_t kAmxGroups = 2;
+// What AMX keeps beside panels and accumulators: digits and result tiles.
+inline constexpr size_t kAmxScratchBytes =
+    kAmxGroups * 2 * 64 * kLineBytes + 8 * 1024;
 
 }  // namespace etalon::simd
 
