@@ -31,6 +31,7 @@ struct Profile {
   bool fused = false;    // products enter sums by fma, unrounded
   double exp_ulp = 1.0;  // error of exp(x): exp_ulp + exp_ulp_per_x * |x|
   double exp_ulp_per_x = 0.0;
+  double tanh_ulp = 2.0;
   double div_ulp = 0.5;
   double rsqrt_ulp = 1.0;     // of 1 / sqrt, however it is made
   bool f64_norm_sum = false;  // RMSNorm sums squares in f64, rounds rstd once

@@ -55,9 +55,18 @@ std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
 // C1 sum_p w_p A_p |v - o|, A_p = |scale| sum_d |q k|; C2 sum_p w_p (M - s_p)
 // |v - o|; C3 sum_p w_p |v - o|; C4 sum_p w_p |v|; C5 max_p |v|; C6 max_p A_p;
 // C7 max_p (M - s_p); C8 sum_p w_p D_p |v - o|, D_p = |scale| sum_d |q| + |k|;
-// C9 max_p D_p. The tolerance is not linear in them: see its definition.
+// C9 max_p D_p. With a variant also, T_p = |s_p| after a softcap and E_p the
+// magnitudes that ALiBi and mask round: C10 sum_p w_p T_p |v - o|; C11 max_p
+// T_p; C12 sum_p w_p E_p |v - o|; C13 max_p E_p; C14 and C15 max_p A_p and D_p
+// over the softcap, where the A_p in C1 and C6 are damped by its derivative.
+// With a gate also C16 |o|, C17 sigmoid, C18 1 - sigmoid, the value being the
+// gated one; C1 to C15 are those of o. A sink counts as a position of value 0.
+// The tolerance is not linear in them: see its definition.
 Expected<Oracle> AttentionOracle(const AttentionArgs& args,
                                  bool magnitudes = true);
+// The weights [n_tokens, n_heads, kv_len], 0 where hidden; magnitudes C1 to C15
+// to the same effect, judged by the same tolerance. A gate changes nothing.
+Expected<Oracle> AttentionProbsOracle(const AttentionArgs& args);
 std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
                                        size_t head_dim, size_t kv_len);
 

@@ -76,10 +76,17 @@ Status CheckHeads(std::string_view op, std::string_view name,
 template <class Byte>
 Status CheckCache(std::string_view op, std::string_view name,
                   const BasicKvView<Byte>& c) {
-  ETALON_ENSURE(c.type == TensorType::kF32 || c.type == TensorType::kF16,
-                fmt::format("{}: {} has type {}, want F32 or F16", op, name,
-                            FormatName(c.type)));
+  ETALON_ENSURE(c.type == TensorType::kF32 || c.type == TensorType::kF16 ||
+                    c.type == TensorType::kBF16 || c.type == TensorType::kQ8_0,
+                fmt::format("{}: {} has type {}, want F32, F16, BF16 or Q8_0",
+                            op, name, FormatName(c.type)));
   ETALON_ENSURE(c.data != nullptr, fmt::format("{}: {} has no data", op, name));
+  const size_t block = WeightFormat(c.type)->block_size;
+  ETALON_ENSURE(
+      c.head_stride % block == 0 && c.pos_stride % block == 0,
+      fmt::format("{}: {} has strides {} and {}, want multiples of {} for {}",
+                  op, name, c.head_stride, c.pos_stride, block,
+                  FormatName(c.type)));
   return {};
 }
 

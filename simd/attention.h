@@ -19,6 +19,7 @@
 #define ETALON_SIMD_ATTENTION_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "etalon/attention.h"
 #include "etalon/types.h"
@@ -47,7 +48,7 @@ constexpr size_t PaddedRows(size_t n_rows) {
 
 // Keys or values of one kv head, from the chunk's first position on.
 struct KvRows {
-  TensorType type = TensorType::kF32;  // F32 or F16
+  TensorType type = TensorType::kF32;  // F32, F16, BF16 or Q8_0
   const std::byte* data = nullptr;     // [positions, head_dim]
   size_t stride = 0;                   // elements from position to position
 };
@@ -55,20 +56,22 @@ struct KvRows {
 struct SoftmaxStates {
   float* m = nullptr;  // [n_rows]
   float* l = nullptr;  // [n_rows]
-  float* o = nullptr;  // [n_rows, PaddedHeadDim], lanes past head_dim any
+  float* o = nullptr;  // [n_rows, PaddedHeadDim(head_dim_v)], rest any
 };
 
 struct AttentionChunkArgs {
   const float* q = nullptr;  // as PackQueries leaves it
   size_t n_rows = 0;         // 1..kAttentionMaxRows
   size_t head_dim = 0;
+  size_t head_dim_v = 0;
   KvRows k;
   KvRows v;
   KvRows next_k;  // what the caller will read next, or no data: a hint only
   const size_t* n_visible = nullptr;  // [n_rows], 0..256 each
   float scale = 0.0f;
   float* scores = nullptr;  // scratch [PaddedRows, 256]
-  float* block = nullptr;   // scratch [kAttentionBlock, PaddedHeadDim]
+  // scratch [kAttentionBlock, PaddedHeadDim of the larger head_dim]
+  float* block = nullptr;
   // Written for the rows with n_visible > 0, left alone for the others.
   SoftmaxStates state;
 };
@@ -80,14 +83,43 @@ void AttentionChunk(const AttentionChunkArgs& args);
 void PackQueries(const float* const* rows, size_t n_rows, size_t head_dim,
                  float* q);
 
+// A chunk whose scores are changed before the softmax, or of which rows see
+// only a part: the variants of etalon/attention.h in their order. Slower per
+// position than AttentionChunk and with its bits where nothing is changed.
+struct AttentionVariantArgs {
+  // q is [VariantRows(n_rows), PaddedHeadDim] in row order, rows without data
+  // any; scores has VariantRows(n_rows) rows.
+  AttentionChunkArgs chunk;
+  const size_t* first = nullptr;  // [n_rows] first visible position, or null: 0
+  float softcap = 0.0f;
+  const float* slopes = nullptr;  // [n_rows], or null: no ALiBi
+  // [n_rows] the row's own position, counted from the chunk's first.
+  const int32_t* pos = nullptr;
+  // [n_rows] each from the chunk's first position on, or null: no mask.
+  const float* const* mask = nullptr;
+};
+constexpr size_t VariantRows(size_t n_rows) { return (n_rows + 7) / 8 * 8; }
+void AttentionVariantChunk(const AttentionVariantArgs& args);
+
+// The rows' weights, given m and l of the whole row: for p < n_visible
+//   probs[r][p] = fl(exp(fl(s - m[r])) * fl(1 / l[r])), hidden positions +0.
+void AttentionVariantWeights(const AttentionVariantArgs& args, const float* m,
+                             const float* l, float* const* probs);
+
 // into = merge(into, later), `later` being the next chunk in position order.
 // Rows with n_visible 0 in the later chunk keep their state bit by bit.
 void MergeSoftmaxStates(size_t n_rows, size_t head_dim, const size_t* n_visible,
                         const SoftmaxStates& into, const SoftmaxStates& later);
 
+// into = merge(into, (sinks[r], 1, 0)).
+void MergeSinks(size_t n_rows, size_t head_dim, const float* sinks,
+                const SoftmaxStates& into);
+
 // out[d] = o[d] * (1 / l) for d < head_dim; every NaN is written as the quiet
 // NaN 0x7fc00000.
 void FinishAttentionRow(float l, const float* o, size_t head_dim, float* out);
+// out[d] = fl(out[d] * fl(1 / fl(1 + exp(-gate[d])))), NaN as above.
+void GateAttentionRow(const float* gate, size_t head_dim, float* out);
 
 }  // namespace etalon::simd
 

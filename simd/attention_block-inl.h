@@ -11,6 +11,8 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "quant/block_formats.h"
+#include "quant/f16.h"
 #include "simd/attention.h"
 #include "simd/attention_tile-inl.h"
 #include "simd/lanes-inl.h"
@@ -46,28 +48,73 @@ struct F32Rows {
   size_t stride;
 };
 
-// Positions [begin, begin + n) as f32 rows of whole steps: the cache itself
-// where it is that already, else widened.
-HWY_INLINE F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
-                           size_t begin, size_t n) {
-  if (rows.type == TensorType::kF16) {
-    Widen(Elements<uint16_t>(rows) + begin * rows.stride, rows.stride, n,
-          a.head_dim, a.block);
-    return {a.block, PaddedHeadDim(a.head_dim)};
+// Rows of Q8_0 blocks: d * q is exact in f32.
+inline void WidenQ8_0(const BlockQ8_0* HWY_RESTRICT x, size_t stride, size_t n,
+                      size_t head_dim, float* HWY_RESTRICT block) {
+  const hn::Rebind<int8_t, DF> d8;
+  const hn::RebindToSigned<DF> d32;
+  const size_t dim = PaddedHeadDim(head_dim);
+  for (size_t p = 0; p < n; ++p) {
+    float* HWY_RESTRICT row = block + p * dim;
+    for (size_t d = 0; d < head_dim; d += kLanes) {
+      const BlockQ8_0& b = x[p * stride + d / kQk];
+      const VF scale = hn::Set(DF(), F16ToF32(b.d));
+      for (size_t i = 0; i < kLanes; i += kRealLanes) {
+        const auto q = hn::PromoteTo(d32, hn::LoadU(d8, b.qs + d % kQk + i));
+        hn::StoreU(hn::Mul(hn::ConvertTo(DF(), q), scale), DF(), row + d + i);
+      }
+    }
+    for (size_t d = head_dim; d < dim; ++d) row[d] = 0.0f;
   }
-  const float* x = Elements<float>(rows) + begin * rows.stride;
-  if (a.head_dim % kLanes == 0) return {x, rows.stride};
-  Widen(x, rows.stride, n, a.head_dim, a.block);
-  return {a.block, PaddedHeadDim(a.head_dim)};
+}
+
+// Bytes of n elements; for Q8_0 n is a multiple of its block.
+HWY_INLINE size_t BytesOf(TensorType type, size_t n) {
+  if (type == TensorType::kF32) return 4 * n;
+  if (type == TensorType::kQ8_0) return n / kQk * sizeof(BlockQ8_0);
+  return 2 * n;
+}
+
+// Positions [begin, begin + n) as f32 rows of whole steps: the cache itself
+// where it is that already, else widened into a.block.
+inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
+                       size_t head_dim, size_t begin, size_t n) {
+  const std::byte* data = rows.data + BytesOf(rows.type, begin * rows.stride);
+  switch (rows.type) {
+    case TensorType::kF16:
+      Widen(reinterpret_cast<const uint16_t*>(data), rows.stride, n, head_dim,
+            a.block);
+      break;
+    case TensorType::kBF16:
+      Widen(reinterpret_cast<const Bf16*>(data), rows.stride, n, head_dim,
+            a.block);
+      break;
+    case TensorType::kQ8_0:
+      WidenQ8_0(reinterpret_cast<const BlockQ8_0*>(data), rows.stride / kQk, n,
+                head_dim, a.block);
+      break;
+    default: {
+      const float* x = reinterpret_cast<const float*>(data);
+      if (head_dim % kLanes == 0) return {x, rows.stride};
+      Widen(x, rows.stride, n, head_dim, a.block);
+    }
+  }
+  return {a.block, PaddedHeadDim(head_dim)};
+}
+
+// Can a few rows be read straight from the cache?
+HWY_INLINE bool IsDirect(TensorType type, size_t head_dim) {
+  return head_dim % kLanes == 0 &&
+         (type == TensorType::kF32 || type == TensorType::kF16);
 }
 
 // Asks L2 for positions [begin, begin + n) of a chunk of `end`.
 inline void Request(const KvRows& rows, size_t head_dim, size_t begin, size_t n,
                     size_t end) {
-  const size_t element = rows.type == TensorType::kF16 ? 2 : 4;
+  const size_t bytes = BytesOf(rows.type, (head_dim + kQk - 1) / kQk * kQk);
   for (size_t p = begin; p < HWY_MIN(begin + n, end); ++p) {
-    const std::byte* row = rows.data + p * rows.stride * element;
-    for (size_t i = 0; i < head_dim * element; i += 64) {
+    const std::byte* row = rows.data + BytesOf(rows.type, p * rows.stride);
+    for (size_t i = 0; i < bytes; i += 64) {
       __builtin_prefetch(row + i, 0, 2);
     }
   }

@@ -109,13 +109,13 @@ void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
   }
 }
 
-// Of a few rows whose keys must be padded to whole steps.
+// Of a few rows whose keys must be widened or padded to whole steps.
 template <size_t kRows>
 void ScoresWidened(const AttentionChunkArgs& a, size_t n) {
   constexpr size_t kKeys = kTileDots / kRows;
   for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, n - begin);
-    const F32Rows block = BlockOf(a, a.k, begin, count);
+    const F32Rows block = BlockOf(a, a.k, a.head_dim, begin, count);
     for (size_t j = 0; j < count; j += kKeys) {
       const float* keys[kKeys];
       size_t pos[kKeys];
@@ -134,7 +134,7 @@ void ScoresWidened(const AttentionChunkArgs& a, size_t n) {
 template <size_t kRows>
 void ScoresOfFew(const AttentionChunkArgs& a, size_t n) {
   constexpr size_t kTile = HWY_MIN(kRows, kTileRows);
-  if (a.head_dim % kLanes != 0) {
+  if (!IsDirect(a.k.type, a.head_dim)) {
     ScoresWidened<kTile>(a, n);
   } else if (a.k.type == TensorType::kF16) {
     ScoresDirect<kTile, uint16_t>(a, n);
@@ -214,7 +214,7 @@ void ChunkOfFew(const AttentionChunkArgs& a, size_t n) {
   }
   ClearOutputs(a);
   constexpr size_t kKeys = kTileDots / HWY_MIN(kRows, kTileRows);
-  if (a.head_dim % kLanes != 0) {
+  if (!IsDirect(a.v.type, a.head_dim_v)) {
     ValuesBlocked(a, n);
   } else if (a.v.type == TensorType::kF16) {
     ValuesDirect<uint16_t>(a, n, kKeys);

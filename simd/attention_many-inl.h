@@ -32,7 +32,7 @@ void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
     if (group == 0) {
       // Spread over the block: what the next one and the values will read.
       Request(a.k, a.head_dim, begin + j + kAttentionBlock, kKeys, n);
-      Request(a.v, a.head_dim, begin + j, kKeys, n);
+      Request(a.v, a.head_dim_v, begin + j, kKeys, n);
     }
     const float* keys[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
@@ -71,7 +71,7 @@ inline void ScoresOfMany(const AttentionChunkArgs& a, size_t n) {
   const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
   for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, n - begin);
-    const F32Rows block = BlockOf(a, a.k, begin, count);
+    const F32Rows block = BlockOf(a, a.k, a.head_dim, begin, count);
     if (steps == 8) {
       LanesOfGroups<8>(a, block, begin, count, n);
     } else if (steps == 4) {

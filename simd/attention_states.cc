@@ -61,15 +61,60 @@ void MergeSoftmaxStatesImpl(size_t n_rows, size_t head_dim,
   }
 }
 
+void MergeSinksImpl(size_t n_rows, size_t head_dim, const float* sinks,
+                    const SoftmaxStates& into) {
+  const size_t dim = PaddedHeadDim(head_dim);
+  const F32x16 zero = Zero16();
+  for (size_t r = 0; r < n_rows; ++r) {
+    const float m = sinks[r] > into.m[r] ? sinks[r] : into.m[r];
+    const float base = m == -kInf ? 0.0f : m;
+    HWY_ALIGN float factors[kLanes] = {into.m[r] - base, sinks[r] - base};
+    Store16(Exp16(Load16(factors)), factors);
+    const F32x16 a = Set16(factors[0]), b = Set16(factors[1]);
+    HWY_ALIGN float sum[kLanes];
+    Store16(Fma16(Set16(1.0f), b, Mul16(Set16(into.l[r]), a)), sum);
+    into.m[r] = m;
+    into.l[r] = sum[0];
+    for (size_t d = r * dim; d < (r + 1) * dim; d += kLanes) {
+      Store16(Fma16(zero, b, Mul16(Load16(into.o + d), a)), into.o + d);
+    }
+  }
+}
+
+HWY_INLINE F32x16 OneKindOfNaN(F32x16 x) {
+  const VF nan = hn::Set(DF(), std::bit_cast<float>(0x7fc00000u));
+  for (size_t i = 0; i < kVecs; ++i) {
+    x.v[i] = hn::IfThenElse(hn::IsNaN(x.v[i]), nan, x.v[i]);
+  }
+  return x;
+}
+
+void GateAttentionRowImpl(const float* HWY_RESTRICT gate, size_t head_dim,
+                          float* HWY_RESTRICT out) {
+  const VF one = hn::Set(DF(), 1.0f);
+  for (size_t d = 0; d < head_dim; d += kLanes) {
+    const size_t n = HWY_MIN(kLanes, head_dim - d);
+    const bool whole = n == kLanes;
+    F32x16 g = whole ? Load16(gate + d) : LoadTail16(gate + d, n);
+    for (size_t i = 0; i < kVecs; ++i) {
+      const VF e = ExpStrict(DF(), hn::Neg(g.v[i]));
+      g.v[i] = hn::Div(one, hn::Add(one, e));
+    }
+    const F32x16 x = whole ? Load16(out + d) : LoadTail16(out + d, n);
+    const F32x16 y = OneKindOfNaN(Mul16(x, g));
+    if (whole) {
+      Store16(y, out + d);
+    } else {
+      StoreTail16(y, out + d, n);
+    }
+  }
+}
+
 void FinishAttentionRowImpl(float l, const float* HWY_RESTRICT o,
                             size_t head_dim, float* HWY_RESTRICT out) {
   const F32x16 inverse = Set16(1.0f / l);
-  const VF nan = hn::Set(DF(), std::bit_cast<float>(0x7fc00000u));
   for (size_t d = 0; d < head_dim; d += kLanes) {
-    F32x16 x = Mul16(Load16(o + d), inverse);
-    for (size_t i = 0; i < kVecs; ++i) {
-      x.v[i] = hn::IfThenElse(hn::IsNaN(x.v[i]), nan, x.v[i]);
-    }
+    const F32x16 x = OneKindOfNaN(Mul16(Load16(o + d), inverse));
     if (d + kLanes <= head_dim) {
       Store16(x, out + d);
     } else {
@@ -86,12 +131,23 @@ HWY_AFTER_NAMESPACE();
 namespace etalon::simd {
 
 HWY_EXPORT(MergeSoftmaxStatesImpl);
+HWY_EXPORT(MergeSinksImpl);
+HWY_EXPORT(GateAttentionRowImpl);
 HWY_EXPORT(FinishAttentionRowImpl);
 
 void MergeSoftmaxStates(size_t n_rows, size_t head_dim, const size_t* n_visible,
                         const SoftmaxStates& into, const SoftmaxStates& later) {
   HWY_DYNAMIC_DISPATCH(MergeSoftmaxStatesImpl)
   (n_rows, head_dim, n_visible, into, later);
+}
+
+void MergeSinks(size_t n_rows, size_t head_dim, const float* sinks,
+                const SoftmaxStates& into) {
+  HWY_DYNAMIC_DISPATCH(MergeSinksImpl)(n_rows, head_dim, sinks, into);
+}
+
+void GateAttentionRow(const float* gate, size_t head_dim, float* out) {
+  HWY_DYNAMIC_DISPATCH(GateAttentionRowImpl)(gate, head_dim, out);
 }
 
 void FinishAttentionRow(float l, const float* o, size_t head_dim, float* out) {

@@ -34,6 +34,27 @@ inline constexpr size_t kTileStrips = kRows == 3
                                           ? kTileDots / 4
                                           : HWY_MIN(kTileDots / kRows, 8);
 
+// An element of a bf16 cache: its bits are the upper half of an f32.
+struct Bf16 {
+  uint16_t bits;
+};
+
+HWY_INLINE F32x16 LoadKv(const Bf16* HWY_RESTRICT p) {
+  const hn::Rebind<uint16_t, DF> d16;
+  const hn::RebindToUnsigned<DF> d32;
+  F32x16 r;
+  for (size_t i = 0; i < kVecs; ++i) {
+    const auto bits =
+        hn::LoadU(d16, reinterpret_cast<const uint16_t*>(p) + i * kRealLanes);
+    r.v[i] = hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+  }
+  return r;
+}
+HWY_INLINE F32x16 LoadKvTail(const Bf16* HWY_RESTRICT p, size_t n) {
+  HWY_ALIGN Bf16 buf[kLanes] = {};
+  for (size_t i = 0; i < n; ++i) buf[i] = p[i];
+  return LoadKv(buf);
+}
 HWY_INLINE F32x16 LoadKv(const float* HWY_RESTRICT p) { return Load16(p); }
 HWY_INLINE F32x16 LoadKv(const uint16_t* HWY_RESTRICT p) {
   return LoadF16x16(p);

@@ -27,7 +27,7 @@ template <bool kPrefetch, class T>
 void AddValuesOfTile(const AttentionChunkArgs& a, size_t row, size_t n_rows,
                      const Weights& w, const T* v, size_t v_stride,
                      size_t begin, size_t count, const T* const* ahead) {
-  const size_t dim = PaddedHeadDim(a.head_dim);
+  const size_t dim = PaddedHeadDim(a.head_dim_v);
   const auto seen = [&](size_t r) {
     const size_t n = a.n_visible[row + r];
     return n > begin ? HWY_MIN(n - begin, count) : 0;
@@ -67,7 +67,7 @@ inline void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
   const bool few = a.n_rows <= kAttentionFewRows;
   for (size_t begin = 0; begin < n; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, n - begin);
-    const F32Rows block = BlockOf(a, a.v, begin, count);
+    const F32Rows block = BlockOf(a, a.v, a.head_dim_v, begin, count);
     for (size_t row = 0; row < a.n_rows; row += kValueRows) {
       const size_t n_rows = HWY_MIN(kValueRows, a.n_rows - row);
       const size_t group = row / kLanes * kLanes;
@@ -83,7 +83,7 @@ inline void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
 }
 
 inline void ClearOutputs(const AttentionChunkArgs& a) {
-  const size_t dim = PaddedHeadDim(a.head_dim);
+  const size_t dim = PaddedHeadDim(a.head_dim_v);
   for (size_t r = 0; r < a.n_rows; ++r) {
     if (a.n_visible[r] == 0) continue;
     for (size_t d = 0; d < dim; d += kLanes) {

@@ -74,10 +74,12 @@ struct ExpertWeights {
 
 // Keys or values of one sequence: element (kv_head h, position p, lane d) is
 // at data[h * head_stride + p * pos_stride + d]. Head-major caches, token-major
-// caches and interleaved [T][H*hd] buffers differ in the strides only.
+// caches and interleaved [T][H*hd] buffers differ in the strides only. Q8_0
+// rows are whole blocks of 32 lanes, the last one padded: strides still count
+// elements, as multiples of 32.
 template <class Byte>
 struct BasicKvView {
-  TensorType type = TensorType::kF32;  // F32 or F16
+  TensorType type = TensorType::kF32;  // F32, F16, BF16 or Q8_0
   Byte* data = nullptr;
   size_t n_kv_heads = 0;
   size_t kv_capacity = 0;  // positions allocated per head

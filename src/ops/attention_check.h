@@ -6,11 +6,11 @@
 
 namespace etalon::ops {
 
-// In this order: head_dim, n_heads, n_kv_heads and their ratio, n_tokens,
-// kv_len, kv_capacity, causal length, scale, types, shapes that disagree, then
-// per view null data, alignment, strides and size, and last that `out` overlaps
-// no input (by address range: first to last element, gaps included).
+// In the order that etalon/attention.h states. Ranges of addresses go from the
+// first to the last element, gaps included.
 Status CheckAttention(const AttentionArgs& args);
+// The same, then `probs`: null, alignment, strides, size, overlap.
+Status CheckAttentionProbs(const AttentionProbsArgs& args);
 Status CheckKvWrite(const KvWriteArgs& args);
 
 }  // namespace etalon::ops

@@ -4,72 +4,72 @@
 #include <cmath>
 #include <limits>
 
-#include "ops/attention_check.h"
-#include "quant/f16.h"
+#include "ops/attention_rows.h"
 
 namespace etalon::ops {
 namespace {
 
-// Element d of position p of one kv head.
-class HeadRows {
- public:
-  HeadRows(const KvView& x, size_t kv_head)
-      : type_(x.type), data_(x.data), stride_(x.pos_stride) {
-    head_ = kv_head * x.head_stride;
-  }
-  float operator()(size_t p, size_t d) const {
-    const size_t i = head_ + p * stride_ + d;
-    if (type_ == TensorType::kF16) {
-      return F16ToF32(reinterpret_cast<const uint16_t*>(data_)[i]);
-    }
-    return reinterpret_cast<const float*>(data_)[i];
-  }
+constexpr float kInf = std::numeric_limits<float>::infinity();
 
- private:
-  TensorType type_;
-  const std::byte* data_;
-  size_t stride_;
-  size_t head_ = 0;
-};
+float Score(const AttentionArgs& args, const RowSight& sight, const float* q,
+            const HeadRows& k, size_t h, size_t p) {
+  const AttentionVariant& v = args.variant;
+  float dot = 0.0f;
+  for (size_t d = 0; d < args.q.head_dim; ++d) dot += q[d] * k(p, d);
+  float s = dot * args.scale;
+  if (v.softcap != 0.0f) s = v.softcap * std::tanh(s / v.softcap);
+  if (!v.alibi_slopes.empty()) {
+    const size_t distance = p > sight.pos ? p - sight.pos : sight.pos - p;
+    s -= v.alibi_slopes[h] * static_cast<float>(distance);
+  }
+  if (sight.mask != nullptr) s += sight.mask[p];
+  return s;
+}
 
-void AttendOneRow(const float* q, const HeadRows& k, const HeadRows& v,
-                  size_t n, size_t head_dim, float scale, float* scores,
-                  float* out) {
-  float m = -std::numeric_limits<float>::infinity();
-  for (size_t p = 0; p < n; ++p) {
-    float dot = 0.0f;
-    for (size_t d = 0; d < head_dim; ++d) dot += q[d] * k(p, d);
-    scores[p] = dot * scale;
+void AttendOneRow(const AttentionArgs& args, size_t t, size_t h, size_t kv_head,
+                  float* scores) {
+  const HeadRows k(args.k, kv_head), v(args.v, kv_head);
+  const RowSight sight(args, t, h);
+  const float* q = args.q.at(t, h);
+  float* out = args.out.at(t, h);
+  const bool sink = !args.variant.sinks.empty();
+  float m = sink ? args.variant.sinks[h] : -kInf;
+  for (size_t p = sight.first; p < sight.end; ++p) {
+    if (sight.Hides(p)) continue;
+    scores[p] = Score(args, sight, q, k, h, p);
     m = scores[p] > m ? scores[p] : m;
   }
-  float sum = 0.0f;
-  for (size_t p = 0; p < n; ++p) {
-    scores[p] = std::exp(scores[p] - m);
+  const float base = m == -kInf ? 0.0f : m;
+  float sum = sink ? std::exp(args.variant.sinks[h] - base) : 0.0f;
+  for (size_t p = sight.first; p < sight.end; ++p) {
+    if (sight.Hides(p)) continue;
+    scores[p] = std::exp(scores[p] - base);
     sum += scores[p];
   }
   const float inverse = 1.0f / sum;
-  std::fill_n(out, head_dim, 0.0f);
-  for (size_t p = 0; p < n; ++p) {
+  const size_t dim = args.v.head_dim;
+  // 0 / 0 where nothing is seen.
+  std::fill_n(out, dim, 0.0f * inverse);
+  for (size_t p = sight.first; p < sight.end; ++p) {
+    if (sight.Hides(p)) continue;
     const float w = scores[p] * inverse;
-    for (size_t d = 0; d < head_dim; ++d) out[d] += w * v(p, d);
+    for (size_t d = 0; d < dim; ++d) out[d] += w * v(p, d);
   }
+  if (args.gate.data == nullptr) return;
+  const float* gate = args.gate.at(t, h);
+  for (size_t d = 0; d < dim; ++d) out[d] *= 1.0f / (1.0f + std::exp(-gate[d]));
 }
 
 }  // namespace
 
 Status AttentionTwoPass(const AttentionArgs& args, ExecContext& ctx) {
-  ETALON_RETURN_IF_ERROR(CheckAttention(args));
   Workspace::Scope scope(*ctx.workspace);
   ETALON_ASSIGN_OR_RETURN(std::span<float> scores,
                           ctx.workspace->Allocate<float>(args.kv_len));
   const size_t q_per_kv = args.q.n_heads / args.k.n_kv_heads;
   for (size_t t = 0; t < args.q.n_tokens; ++t) {
-    const size_t n =
-        args.causal ? args.kv_len - args.q.n_tokens + t + 1 : args.kv_len;
     for (size_t h = 0; h < args.q.n_heads; ++h) {
-      AttendOneRow(args.q.at(t, h), HeadRows(args.k, h / q_per_kv),
-                   HeadRows(args.v, h / q_per_kv), n, args.q.head_dim,
-                   args.scale, scores.data(), args.out.at(t, h));
+      AttendOneRow(args, t, h, h / q_per_kv, scores.data());
     }
   }
   return {};

@@ -1,9 +1,5 @@
-// Attention once more, in two passes over the positions and without tiles:
-// plain sequential f32, libm's exp, one thread (requirements B-80 and B-83).
-// For whoever wants to see a difference between engines without ours in the
-// way; same arguments, errors and masking as Attention. Sequential sums meet
-// the same bound with longer chains, but the bits are those of this machine's
-// libm.
+// Attention twice more, row by row without tiles: plain sequential f32 on one
+// thread. Same arguments, errors and masking as Attention.
 #ifndef ETALON_OPS_ATTENTION_TWO_PASS_H_
 #define ETALON_OPS_ATTENTION_TWO_PASS_H_
 
@@ -11,6 +7,10 @@
 
 namespace etalon::ops {
 
+// Two passes over the positions, libm's exp (requirements B-80 and B-83). For
+// whoever wants to see a difference between engines without ours in the way.
+// Sequential sums meet the same bound with longer chains, but the bits are
+// those of this machine's libm. Precondition: CheckAttention.
 Status AttentionTwoPass(const AttentionArgs& args, ExecContext& ctx);
 
 }  // namespace etalon::ops

@@ -76,10 +76,10 @@ TEST_F(AttentionErrors, AreReportedInOrder) {
          "attention v: n_kv_heads is 4, expected 2");
   Expect([](A& a) { a.k.head_dim = 4; },
          "attention k: head_dim is 4, expected 8");
-  Expect([](A& a) { a.v.type = TensorType::kQ8_0; },
-         "attention v: type 8 is not F32 or F16");
-  Expect([](A& a) { a.k.type = TensorType::kBF16; },
-         "attention k: type 30 is not F32 or F16");
+  Expect([](A& a) { a.v.type = TensorType::kQ4_0; },
+         "attention v: type 2 is not F32, F16, BF16 or Q8_0");
+  Expect([](A& a) { a.k.type = TensorType::kQ6_K; },
+         "attention k: type 14 is not F32, F16, BF16 or Q8_0");
   Expect([](A& a) { a.scale = std::nanf(""); },
          "attention: scale nan is not finite");
   Expect([](A& a) { a.kv_len = 2; },
@@ -201,7 +201,7 @@ TEST_F(KvWriteTest, ErrorsNameTheValueAndWriteNothing) {
          "kv_write: 37 tokens at pos 18446744073709551612 exceed kv_capacity "
          "64");
   expect([](A& a) { a.cache.type = TensorType::kQ4_0; },
-         "kv_write cache: type 2 is not F32 or F16");
+         "kv_write cache: type 2 is not F32, F16, BF16 or Q8_0");
   expect([](A& a) { a.cache.n_kv_heads = 2; },
          "kv_write cache: n_kv_heads is 2, expected 3");
   expect([](A& a) { a.cache.head_dim = 16; },

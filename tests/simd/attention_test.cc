@@ -59,6 +59,7 @@ class AttentionKernel : public ::testing::TestWithParam<SimdTier> {
     simd::AttentionChunk({.q = packed.data(),
                           .n_rows = n,
                           .head_dim = head_dim,
+                          .head_dim_v = head_dim,
                           .k = rows,
                           .v = rows,
                           .next_k = {},
