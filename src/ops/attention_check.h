@@ -9,8 +9,13 @@ namespace etalon::ops {
 // In the order that etalon/attention.h states. Ranges of addresses go from the
 // first to the last element, gaps included.
 Status CheckAttention(const AttentionArgs& args);
+// All but the views' memory: extents, types, scale, variants.
+Status CheckAttentionShapes(const AttentionArgs& args);
 // The same, then `probs`: null, alignment, strides, size, overlap.
 Status CheckAttentionProbs(const AttentionProbsArgs& args);
+// Adds the memory of the variant, checked.
+class Inputs;
+Status AddVariantInputs(const AttentionArgs& args, Inputs& in);
 Status CheckKvWrite(const KvWriteArgs& args);
 
 }  // namespace etalon::ops

@@ -1,7 +1,7 @@
-// Combinations of factors in which every pair of values of two factors occurs,
-// where a constraint allows the pair at all. Greedy (as AETG, Cohen et al.,
-// 1997): the next combination is the best of a few seeded candidates, each
-// grown from a pair that is still missing. Deterministic for a seed.
+// Combinations of factors in which every pair of values of two factors occurs.
+// Greedy (as AETG, Cohen et al., 1997): the next combination is the best of a
+// few seeded candidates, each grown from a pair that is still missing, and as
+// cheap as the pair allows. Deterministic for a seed.
 #ifndef ETALON_TESTS_UTIL_PAIRWISE_H_
 #define ETALON_TESTS_UTIL_PAIRWISE_H_
 
@@ -17,11 +17,15 @@ using Combination = std::vector<size_t>;  // an index per factor
 
 class Pairwise {
  public:
-  // sizes[f]: how many values factor f has. `allowed` judges whole
-  // combinations.
+  // sizes[f]: how many values factor f has, the cheapest first. `cost` judges
+  // whole combinations; a pair is looked for within each budget in turn.
   Pairwise(std::vector<size_t> sizes,
-           std::function<bool(const Combination&)> allowed, uint32_t stream)
-      : sizes_(std::move(sizes)), allowed_(std::move(allowed)), rng_(stream) {
+           std::function<size_t(const Combination&)> cost,
+           std::vector<size_t> budgets, uint32_t stream)
+      : sizes_(std::move(sizes)),
+        cost_(std::move(cost)),
+        budgets_(std::move(budgets)),
+        rng_(stream) {
     for (size_t f = 0; f < sizes_.size(); ++f) {
       first_.push_back(n_values_);
       n_values_ += sizes_[f];
@@ -37,7 +41,11 @@ class Pairwise {
           for (size_t j = 0; j < sizes_[g]; ++j) {
             if (Covered(f, i, g, j)) continue;
             Combination best;
-            if (Best(f, i, g, j, &best)) {
+            bool found = false;
+            for (size_t b = 0; b < budgets_.size() && !found; ++b) {
+              found = Best(f, i, g, j, budgets_[b], &best);
+            }
+            if (found) {
               Cover(best);
               out.push_back(best);
             } else {
@@ -49,7 +57,7 @@ class Pairwise {
     }
     return out;
   }
-  // Pairs for which no allowed combination was found.
+  // Pairs for which no combination within the last budget was found.
   size_t impossible() const { return impossible_; }
 
  private:
@@ -74,7 +82,11 @@ class Pairwise {
     }
     return gain;
   }
-  bool Best(size_t f, size_t i, size_t g, size_t j, Combination* best) {
+  bool Best(size_t f, size_t i, size_t g, size_t j, size_t budget,
+            Combination* best) {
+    const auto allowed = [&](const Combination& c) {
+      return cost_(c) <= budget;
+    };
     size_t best_gain = 0;
     for (int n = 0; n < 10 * kCandidates; ++n) {
       if (n >= kCandidates && best_gain > 0) break;
@@ -83,13 +95,13 @@ class Pairwise {
       c[f] = i;
       c[g] = j;
       // The first values of every factor are its cheapest: fall back to them.
-      for (size_t k = 0; k < c.size() && !allowed_(c); ++k) {
+      for (size_t k = 0; k < c.size() && !allowed(c); ++k) {
         if (k != f && k != g) c[k] = rng_.Below(1 + c[k]);
       }
-      for (size_t k = 0; k < c.size() && !allowed_(c); ++k) {
+      for (size_t k = 0; k < c.size() && !allowed(c); ++k) {
         if (k != f && k != g) c[k] = 0;
       }
-      if (!allowed_(c)) continue;
+      if (!allowed(c)) continue;
       if (const size_t gain = Gain(c); gain > best_gain) {
         best_gain = gain;
         *best = c;
@@ -99,7 +111,8 @@ class Pairwise {
   }
 
   std::vector<size_t> sizes_;
-  std::function<bool(const Combination&)> allowed_;
+  std::function<size_t(const Combination&)> cost_;
+  std::vector<size_t> budgets_;
   Random rng_;
   std::vector<size_t> first_;
   size_t n_values_ = 0;
