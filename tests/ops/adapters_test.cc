@@ -449,7 +449,9 @@ TEST_F(Adapters, B18_B19_CacheWriteAndRepack) {
     const size_t h = i / kAd / kCap, p = i / kAd % kCap, d = i % kAd;
     const float want = p != 4 ? kUntouched : d < kHd ? k[h * kAd + d] : 0.0f;
     EXPECT_EQ(kc[i], want) << i;
-    if (p == 4) EXPECT_EQ(vc[i], d < kHd ? -want : 0.0f);
+    if (p == 4) {
+      EXPECT_EQ(vc[i], d < kHd ? -want : 0.0f);
+    }
   }
   EXPECT_FALSE(adapters::cke::KvCacheWriteHeadMajor(
       k.data(), v.data(), kc.data(), vc.data(), kHkv, kCap, kCap, kHd, kAd,

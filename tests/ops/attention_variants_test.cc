@@ -317,8 +317,13 @@ TEST(AttentionVariants, ErrorsNameTheFieldAndWriteNothing) {
   args.gate = {};
   EXPECT_EQ(ops::GatedSdpa(args, ctx).error().message,
             "attention gate: data is null");
-  args.q.n_tokens = args.out.n_tokens = 9;
-  EXPECT_EQ(ops::FlashDecode(args, ctx).error().message,
+  AttentionCase nine;
+  nine.n_tokens = 9;
+  nine.kv_len = 20;
+  std::vector<float> out9(9 * 16);
+  EXPECT_EQ(ops::FlashDecode(AttentionData(nine, 80).Args(out9.data(), 16), ctx)
+                .error()
+                .message,
             "attention: n_tokens 9 exceeds the 8 of a decode");
   EXPECT_EQ(
       ops::AttentionGgmlF16(data.Args(out.data(), 32), ctx).error().message,

@@ -93,9 +93,9 @@ class AttentionData {
     const size_t n_rows = c.n_tokens * c.n_heads();
     q_ = rng.Vector(QueryFamily(), n_rows * c.head_dim);
     std::vector<float> k =
-        rng.Vector(QueryFamily(), c.kv_len * c.n_kv_heads * c.head_dim);
+        Drawn(rng, QueryFamily(), c.kv_len * c.n_kv_heads * c.head_dim);
     std::vector<float> v =
-        rng.Vector(ValueFamily(), c.kv_len * c.n_kv_heads * c.head_dim_v);
+        Drawn(rng, ValueFamily(), c.kv_len * c.n_kv_heads * c.head_dim_v);
     Shape(k, v);
     MakeCache(c.type_k, c.head_dim, k, &k_bytes_, &k_);
     MakeCache(c.type_v, c.head_dim_v, v, &v_bytes_, &v_);
@@ -163,6 +163,14 @@ class AttentionData {
   }
 
  private:
+  // n elements; from a prime number on they repeat, out of step with any row.
+  static std::vector<float> Drawn(Random& rng, Family family, size_t n) {
+    constexpr size_t kPool = 262139;
+    std::vector<float> x = rng.Vector(family, std::min(n, kPool));
+    x.resize(n);
+    for (size_t i = kPool; i < n; ++i) x[i] = x[i - kPool];
+    return x;
+  }
   Family QueryFamily() const {
     switch (c_.inputs) {
       case Inputs::kUniform:
