@@ -3,7 +3,10 @@
 
     apt-get download bible-kjv bible-kjv-text r-cran-janeaustenr
     for p in *.deb; do dpkg -x $p root; done
-    corpus.py root > corpus.txt
+    corpus.py root corpus.txt [validation.txt]
+
+validation.txt: every 20th document, which `etalon train --valid-every 20` does
+not train on.
 
 The King James Bible (1611) and the six novels of Jane Austen (1811-1817), all
 in the public domain. A chapter is a document; documents are separated by two
@@ -21,7 +24,8 @@ def bible(root):
     text = subprocess.run(
         [root + "/usr/bin/bible", "-l9999", "-d", root + "/usr/lib/bible.data",
          "gen1:1-rev22:21"],
-        check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout.decode("latin-1")
+        check=True, capture_output=True,
+        stdin=subprocess.DEVNULL).stdout.decode("latin-1")
     heading, verses = None, []
     for line in text.splitlines():
         verse = re.match(r" +\d+ +(.*)", line)  # "1 Samuel 1" is a heading
@@ -88,12 +92,14 @@ def main():
     for lines in novels(root):
         for document in chapters(lines):
             out.append("\n\n".join(document))
-    text = "\n\n\n".join(out) + "\n"
-    # Plain punctuation, so that few byte pairs are spent on variants.
-    for a, b in {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"',
-                 "\u2014": " - "}.items():
-        text = text.replace(a, b)
-    sys.stdout.write(text)
+    for name, documents in zip(sys.argv[2:], (out, out[19::20])):
+        text = "\n\n\n".join(documents) + "\n"
+        # Plain punctuation, so that few byte pairs are spent on variants.
+        for a, b in {"\u2018": "'", "\u2019": "'", "\u201c": '"',
+                     "\u201d": '"', "\u2014": " - "}.items():
+            text = text.replace(a, b)
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

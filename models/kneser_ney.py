@@ -10,11 +10,10 @@ same text. Interpolated modified Kneser-Ney smoothing (Chen, Goodman 1998,
 section 3): three discounts per order estimated from the counts of counts,
 continuation counts below the highest order, a uniform distribution at the end.
 """
+import array
 import math
 import sys
 from collections import defaultdict
-
-import numpy
 
 
 def discounts(counts):
@@ -43,7 +42,7 @@ def train(tokens, order):
             entry[0] += c
             entry[min(c, 3)] += 1
         levels.append((counts, dict(context), d))
-        lower = defaultdict(int)  # continuation counts: distinct left neighbours
+        lower = defaultdict(int)  # continuation counts: left neighbours
         for gram in counts:
             lower[gram[1:]] += 1
         counts = lower
@@ -68,11 +67,20 @@ def probability(levels, history, token, n_vocab):
     return p
 
 
+def read(path):
+    """Little-endian int32."""
+    tokens = array.array("i")
+    with open(path, "rb") as file:
+        tokens.frombytes(file.read())
+    if sys.byteorder == "big":
+        tokens.byteswap()
+    return tokens.tolist()
+
+
 def main():
     prefix, n_bytes = sys.argv[1], int(sys.argv[2])
     order = int(sys.argv[3]) if len(sys.argv) > 3 else 5
-    read = lambda part: numpy.fromfile(f"{prefix}.{part}.i32", "<i4").tolist()
-    tokens, valid = read("train"), read("valid")
+    tokens, valid = read(prefix + ".train.i32"), read(prefix + ".valid.i32")
     n_vocab = max(max(tokens), max(valid)) + 1
     levels = train(tokens, order)
     bits = 0.0

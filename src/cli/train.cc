@@ -47,15 +47,17 @@ Expected<int> RunTrain(TrainCommand& c) {
     fmt::print(stderr, "{}\n", line);
   };
   const uint64_t step_tokens = o.shape.seq_len * o.n_windows * o.n_accumulate;
+  uint64_t before = 0;  // the bar's clock starts after the first step
   report.on_step = [&](const train::CurvePoint& p, uint64_t tokens) {
     if (!bar) {
-      bar = std::make_unique<Progress>(
-          "Training", (o.n_steps - p.step) * step_tokens + tokens,
-          ProgressUnit::kTokens);
+      bar = std::make_unique<Progress>("Training",
+                                       (o.n_steps - p.step) * step_tokens,
+                                       ProgressUnit::kTokens);
+      before = tokens;
     }
     bar->SetLabel(
         fmt::format("step {}/{} loss {:.3f}", p.step, o.n_steps, p.train_loss));
-    bar->Update(tokens);
+    bar->Update(tokens - before);
     if (p.valid_loss >= 0) {
       bar->Finish();
       fmt::print(stderr, "step {}: loss {:.4f}, validation {:.4f}\n", p.step,
