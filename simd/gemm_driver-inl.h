@@ -120,12 +120,33 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
 }
 
 #if ETALON_TIER_AMX
-// Chunk b of panels c .. c + kV - 1.
+// Panel c's weights two chunks on, to the second-level cache; past the end of
+// the rows the first chunks of panel c + step.
+template <class Block>
+HWY_INLINE void PrefetchPanel(const GemmRows& g, const RowMap& map, size_t c,
+                              size_t step, size_t chunk, size_t n_chunks) {
+  constexpr size_t kBytes = kChunk / PanelFormat<Block>::kBlock * sizeof(Block);
+  chunk += 2;
+  if (chunk >= n_chunks) {
+    chunk -= n_chunks;
+    c += step;
+    if (c >= map.n_panels || chunk >= n_chunks) return;
+  }
+  for (size_t lane = 0; lane < kPanelRows; ++lane) {
+    const std::byte* at = g.weights.row(map.Row(c, lane)) + chunk * kBytes;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kBytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T1);
+    }
+  }
+}
+
+// Chunk b of panels c .. c + kV - 1, which are part of a group of `step`.
 template <class Block, size_t kV>
 HWY_INLINE void AmxGroups(const GemmRows& g, const GemmActivations& x,
-                          const RowMap& map, size_t c, size_t chunk,
-                          size_t token_begin, size_t token_end, float* acc,
-                          size_t acc_stride, std::byte* scratch) {
+                          const RowMap& map, size_t c, size_t step,
+                          size_t chunk, size_t token_begin, size_t token_end,
+                          float* acc, size_t acc_stride, std::byte* scratch) {
   using F = PanelFormat<Block>;
   constexpr size_t kBlocks = kChunk / F::kBlock;
   const size_t b = chunk * kBlocks;
@@ -139,7 +160,7 @@ HWY_INLINE void AmxGroups(const GemmRows& g, const GemmActivations& x,
     }
     panels[v] = scratch + v * kMaxPanelBytes;
     accs[v] = acc + v * acc_stride;
-    PrefetchChunk<Block>(rows[v], b);
+    PrefetchPanel<Block>(g, map, c + v, step, chunk, x.n_chunks());
   }
   AmxChunk<Block, kV>(rows, b, n, panels, x, chunk, token_begin, token_end,
                       accs, scratch + kV * kMaxPanelBytes);
@@ -161,13 +182,14 @@ HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
     size_t c = c_begin;
     float* at = acc;
     for (; c + kAmxGroups <= c_end; c += kAmxGroups) {
-      AmxGroups<Block, kAmxGroups>(g, x, map, c, chunk, token_begin, token_end,
-                                   at, acc_stride, scratch);
+      AmxGroups<Block, kAmxGroups>(g, x, map, c, c_end - c_begin, chunk,
+                                   token_begin, token_end, at, acc_stride,
+                                   scratch);
       at += kAmxGroups * acc_stride;
     }
     for (; c < c_end; ++c, at += acc_stride) {
-      AmxGroups<Block, 1>(g, x, map, c, chunk, token_begin, token_end, at,
-                          acc_stride, scratch);
+      AmxGroups<Block, 1>(g, x, map, c, c_end - c_begin, chunk, token_begin,
+                          token_end, at, acc_stride, scratch);
     }
   }
   // Panels of neighbouring rows leave together, token by token: a store per
