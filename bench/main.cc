@@ -3,15 +3,15 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
-#include "cli/cpu_info.h"
+#include "core/cpu_info.h"
 #include "core/threads.h"
 #include "etalon/simd_tier.h"
 #include "etalon/version.h"
 
 int main(int argc, char** argv) {
   benchmark::AddCustomContext("etalon_version", etalon::kVersion);
-  benchmark::AddCustomContext("cpu_model", etalon::cli::CpuModelName());
-  benchmark::AddCustomContext("cpu_features", etalon::cli::CpuFeatureList());
+  benchmark::AddCustomContext("cpu_model", etalon::CpuModelName());
+  benchmark::AddCustomContext("cpu_features", etalon::CpuFeatureList());
   benchmark::AddCustomContext("threads", etalon::DefaultThreads().reason);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -77,7 +77,7 @@ int ParseAndRun(int argc, const char* const* argv) {
 
   std::vector<std::pair<CLI::App*, Action>> commands;
   for (auto add : {AddRun, AddLogits, AddPerplexity, AddTokenize, AddInfo,
-                   AddQuantize, AddBench, AddTrain, AddGolden}) {
+                   AddQuantize, AddBench, AddProfile, AddTrain, AddGolden}) {
     Action action = add(app);
     commands.emplace_back(app.get_subcommands({}).back(), std::move(action));
   }

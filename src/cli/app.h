@@ -24,6 +24,7 @@ Action AddInfo(CLI::App& app);
 Action AddQuantize(CLI::App& app);
 Action AddGolden(CLI::App& app);
 Action AddBench(CLI::App& app);
+Action AddProfile(CLI::App& app);
 Action AddTrain(CLI::App& app);
 
 // The program. Never throws; exit statuses as in exit_code.h.

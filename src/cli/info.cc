@@ -5,7 +5,7 @@
 #include <map>
 
 #include "cli/app.h"
-#include "cli/cpu_info.h"
+#include "core/cpu_info.h"
 #include "cli/engine_options.h"
 #include "cli/exit_code.h"
 #include "cli/output.h"

@@ -1,4 +1,4 @@
-#include "cli/cpu_info.h"
+#include "core/cpu_info.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "simd/target.h"
 
-namespace etalon::cli {
+namespace etalon {
 
 std::string CpuModelName() {
   std::ifstream cpuinfo("/proc/cpuinfo");
@@ -32,4 +32,4 @@ std::string CpuFeatureList() {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, " "));
 }
 
-}  // namespace etalon::cli
+}  // namespace etalon

@@ -1,10 +1,10 @@
-// What `etalon info` says about the machine.
-#ifndef ETALON_CLI_CPU_INFO_H_
-#define ETALON_CLI_CPU_INFO_H_
+// The CPU in words, for people and for result files.
+#ifndef ETALON_CORE_CPU_INFO_H_
+#define ETALON_CORE_CPU_INFO_H_
 
 #include <string>
 
-namespace etalon::cli {
+namespace etalon {
 
 // "Intel(R) Xeon(R) Processor", from /proc/cpuinfo; "unknown" without it.
 std::string CpuModelName();
@@ -12,6 +12,6 @@ std::string CpuModelName();
 // "avx2 avx512 avx512-vnni ...": the features kernels look at.
 std::string CpuFeatureList();
 
-}  // namespace etalon::cli
+}  // namespace etalon
 
-#endif  // ETALON_CLI_CPU_INFO_H_
+#endif  // ETALON_CORE_CPU_INFO_H_
