@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <vector>
 
 #include "core/fp_environment.h"
 
@@ -30,21 +32,44 @@ void SetBlocktimeOnce() {
   static_cast<void>(done);
 }
 
+thread_local RegionClock* region_clock = nullptr;
+
+uint64_t Now() {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(
+          std::chrono::steady_clock::now().time_since_epoch())
+          .count());
+}
+
+// One line of cache each, so that writing the time disturbs nobody.
+struct alignas(64) BusyTime {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
 // About this many turns per thread: enough to even out a thread that stalls,
 // few enough that the shared counter is not noticed.
 constexpr size_t kTurnsPerThread = 16;
 
 }  // namespace
 
-void ParallelFor(size_t n_tasks, int n_threads,
-                 FunctionRef<void(size_t task, int thread)> fn,
-                 Schedule schedule) {
-  if (n_tasks == 0) return;
-  const size_t wanted = static_cast<size_t>(std::max(n_threads, 1));
-  const int team = static_cast<int>(std::min(n_tasks, wanted));
+namespace {
+
+// ParallelFor for n_tasks > 0. `times`, if not null, has an entry per thread.
+void Run(size_t n_tasks, int team,
+         FunctionRef<void(size_t task, int thread)> fn, Schedule schedule,
+         BusyTime* times) {
+  const auto began = [times](int thread) {
+    if (times != nullptr) times[thread].begin = Now();
+  };
+  const auto ended = [times](int thread) {
+    if (times != nullptr) times[thread].end = Now();
+  };
   if (team == 1) {
     const ScopedFpEnvironment fp;
+    began(0);
     for (size_t task = 0; task < n_tasks; ++task) fn(task, 0);
+    ended(0);
     return;
   }
   SetBlocktimeOnce();
@@ -53,6 +78,7 @@ void ParallelFor(size_t n_tasks, int n_threads,
     {
       const ScopedFpEnvironment fp;
       const int thread = omp_get_thread_num();
+      began(thread);
       // The team may be smaller than asked for (OMP_THREAD_LIMIT, nesting).
       const size_t size = static_cast<size_t>(omp_get_num_threads());
       const size_t t = static_cast<size_t>(thread);
@@ -60,6 +86,7 @@ void ParallelFor(size_t n_tasks, int n_threads,
       const size_t begin = t * quotient + std::min(t, rest);
       const size_t end = begin + quotient + (t < rest ? 1 : 0);
       for (size_t task = begin; task < end; ++task) fn(task, thread);
+      ended(thread);
     }
     return;
   }
@@ -70,13 +97,42 @@ void ParallelFor(size_t n_tasks, int n_threads,
   {
     const ScopedFpEnvironment fp;
     const int thread = omp_get_thread_num();
+    began(thread);
     for (;;) {
       const size_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
       if (begin >= n_tasks) break;
       const size_t end = std::min(begin + chunk, n_tasks);
       for (size_t task = begin; task < end; ++task) fn(task, thread);
     }
+    ended(thread);
   }
 }
+
+}  // namespace
+
+void ParallelFor(size_t n_tasks, int n_threads,
+                 FunctionRef<void(size_t task, int thread)> fn,
+                 Schedule schedule) {
+  if (n_tasks == 0) return;
+  const size_t wanted = static_cast<size_t>(std::max(n_threads, 1));
+  const int team = static_cast<int>(std::min(n_tasks, wanted));
+  RegionClock* const clock = region_clock;
+  if (clock == nullptr) return Run(n_tasks, team, fn, schedule, nullptr);
+  std::vector<BusyTime> times(static_cast<size_t>(team));
+  const uint64_t begin = Now();
+  Run(n_tasks, team, fn, schedule, times.data());
+  const uint64_t wall = Now() - begin;
+  uint64_t longest = 0;
+  for (const BusyTime& t : times) {
+    clock->busy += t.end - t.begin;
+    longest = std::max(longest, t.end - t.begin);
+  }
+  clock->regions += 1;
+  clock->wall += wall;
+  clock->thread += wall * static_cast<uint64_t>(team);
+  clock->longest += longest;
+}
+
+void SetRegionClock(RegionClock* clock) { region_clock = clock; }
 
 }  // namespace etalon

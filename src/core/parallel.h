@@ -5,6 +5,7 @@
 #define ETALON_CORE_PARALLEL_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -52,6 +53,20 @@ enum class Schedule {
 void ParallelFor(size_t n_tasks, int n_threads,
                  FunctionRef<void(size_t task, int thread)> fn,
                  Schedule schedule = Schedule::kDynamic);
+
+// For profilers: what the regions that this thread opens come to. Nanoseconds,
+// summed over regions.
+struct RegionClock {
+  uint64_t regions = 0;
+  uint64_t wall = 0;     // from opening to closing
+  uint64_t thread = 0;   // wall times the team
+  uint64_t busy = 0;     // summed over the team: from a thread's first task to
+                         // the end of its last
+  uint64_t longest = 0;  // of the thread that was busy longest
+};
+// Counts into `clock` from now on; null, the state at start, costs nothing but
+// a look. Per calling thread.
+void SetRegionClock(RegionClock* clock);
 
 }  // namespace etalon
 

@@ -1,0 +1,62 @@
+// A backend that times every op of another one: it is handed to a session in
+// the other's place, so that nothing is spent when nobody profiles.
+#ifndef ETALON_PROFILE_RECORDER_H_
+#define ETALON_PROFILE_RECORDER_H_
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "core/parallel.h"
+#include "profile/op_cost.h"
+
+namespace etalon::profile {
+
+struct OpTotals {
+  uint64_t calls = 0;
+  uint64_t ns = 0;
+  OpCost cost;
+  RegionClock regions;
+};
+
+struct OpEvent {
+  const OpKey* key = nullptr;  // lives as long as the recorder
+  uint64_t begin_ns = 0;       // steady clock
+  uint64_t ns = 0;
+  OpCost cost;
+};
+
+// One at a time per thread: the table's functions have no object, they find the
+// recorder of the thread that calls them.
+class Recorder {
+ public:
+  explicit Recorder(const Backend& inner);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  const Backend& backend() const { return backend_; }
+
+  // Forgets what was counted; `keep_events` as well as sums from now on.
+  void Start(bool keep_events);
+
+  const std::map<OpKey, OpTotals>& totals() const { return totals_; }
+  const std::vector<OpEvent>& events() const { return events_; }
+
+ private:
+  template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
+  static Status Timed(const Args& args, ExecContext& ctx);
+  template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
+  void Wrap();
+
+  Backend inner_;
+  Backend backend_;
+  bool keep_events_ = false;
+  RegionClock clock_;
+  std::map<OpKey, OpTotals> totals_;
+  std::vector<OpEvent> events_;
+};
+
+}  // namespace etalon::profile
+
+#endif  // ETALON_PROFILE_RECORDER_H_
