@@ -58,7 +58,8 @@ Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
   std::map<std::pair<std::string, profile::OpKey>, Entry> ops;
   std::vector<std::pair<std::string, Entry>> totals;
   for (const SimdTier tier : SupportedSimdTiers()) {
-    if (tier == SimdTier::kScalar && !o.scalar) continue;
+    const bool only = SupportedSimdTiers().size() == 1;
+    if (tier == SimdTier::kScalar && !o.scalar && !only) continue;
     fmt::print(stderr, "measuring {}\n", SimdTierName(tier));
     ETALON_RETURN_IF_ERROR(SetActiveSimdTier(tier));
     ETALON_ASSIGN_OR_RETURN(

@@ -189,7 +189,7 @@ body{margin:0 auto;max-width:1160px;padding:16px;background:var(--bg);
 color:var(--fg);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.4rem;margin:.2em 0}h2{font-size:1.1rem;margin:1.6em 0 .4em}
 p,li{color:var(--dim)}p b,li b{color:var(--fg)}
-figure{margin:12px 0}figcaption{display:flex;flex-wrap:wrap;gap:4px 18px;
+figure{margin:12px 0}figcaption{margin-top:6px;display:flex;flex-wrap:wrap;gap:4px 18px;
 font-size:13px;color:var(--dim)}
 figcaption i{display:inline-block;width:12px;height:12px;border-radius:6px;
 background:var(--c);margin-right:6px;vertical-align:-1px}

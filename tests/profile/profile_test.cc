@@ -287,7 +287,7 @@ TEST_F(SmallModel, TheTraceIsValid) {
     ends[tid] = ts + dur;
   }
   EXPECT_EQ(complete, r.phases[0].events.size() + r.phases[1].events.size());
-  EXPECT_TRUE(names.contains("gemm Q4_K 512x256")) << *names.begin();
+  EXPECT_TRUE(names.contains("gemm Q4_K 768x256")) << *names.begin();
 }
 
 TEST(RegionClock, CountsBusyAndWaitingTime) {
