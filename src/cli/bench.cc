@@ -8,11 +8,11 @@
 #include <thread>
 
 #include "cli/app.h"
-#include "core/cpu_info.h"
 #include "cli/engine_options.h"
 #include "cli/exit_code.h"
 #include "cli/output.h"
 #include "cli/parity_check.h"
+#include "core/cpu_info.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "io/atomic_file.h"

@@ -5,10 +5,10 @@
 #include <map>
 
 #include "cli/app.h"
-#include "core/cpu_info.h"
 #include "cli/engine_options.h"
 #include "cli/exit_code.h"
 #include "cli/output.h"
+#include "core/cpu_info.h"
 #include "etalon/version.h"
 #include "io/stored_type.h"
 #include "simd/gemm.h"

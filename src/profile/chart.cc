@@ -23,10 +23,14 @@ class Axis {
   Axis(double least, double most, bool log, double begin, double end)
       : log_(log), begin_(begin), end_(end) {
     if (log_) {
-      low_ = std::floor(std::log10(least));
-      high_ = std::ceil(std::log10(most));
-      if (high_ <= low_) high_ = low_ + 1;
-      for (double e = low_; e <= high_ + 0.5; e += 1) {
+      low_ = std::log10(least) - 0.05;
+      high_ = std::log10(most) + 0.05;
+      // At least one decade, so that two ticks say what the scale is.
+      if (high_ - low_ < 1.5) {
+        low_ = std::floor(low_);
+        high_ = std::max(std::ceil(high_), low_ + 1);
+      }
+      for (double e = std::ceil(low_ - 1e-9); e <= high_ + 1e-9; e += 1) {
         ticks_.push_back(std::pow(10.0, e));
       }
     } else {
@@ -60,6 +64,44 @@ struct Extent {
     least = std::min(least, v);
     most = std::max(most, v);
   }
+};
+
+// Puts each label beside its point where it covers no mark and no other label;
+// one without such a place is left out (its mark still has a tooltip).
+class LabelPlacer {
+ public:
+  explicit LabelPlacer(double right) : right_(right) {}
+  void AddMark(double x, double y) {
+    taken_.push_back({x - 5, y - 5, x + 5, y + 5});
+  }
+  std::string Label(double x, double y, std::string_view text) {
+    if (text.empty()) return "";
+    constexpr double kCharacter = 7.5, kHeight = 12, kGap = 7;
+    const double w = kCharacter * static_cast<double>(text.size());
+    for (const bool left : {false, true}) {
+      for (const double baseline : {y - 4, y + 14}) {
+        const double x0 = left ? x - kGap - w : x + kGap;
+        const Box box{x0, baseline - kHeight + 2, x0 + w, baseline + 2};
+        if (box.x1 > right_ || Collides(box)) continue;
+        taken_.push_back(box);
+        return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x0,
+                           baseline, EscapeHtml(text));
+      }
+    }
+    return "";
+  }
+
+ private:
+  struct Box {
+    double x0, y0, x1, y1;
+  };
+  bool Collides(const Box& b) const {
+    return std::any_of(taken_.begin(), taken_.end(), [&](const Box& o) {
+      return b.x0 < o.x1 && o.x0 < b.x1 && b.y0 < o.y1 && o.y0 < b.y1;
+    });
+  }
+  double right_;
+  std::vector<Box> taken_;
 };
 
 bool Drawable(const Chart& c, const ChartPoint& p) {
@@ -108,27 +150,25 @@ std::string Draw(const Chart& chart, const char* css_class, double width,
       "text-anchor=\"middle\">{}</text>\n",
       (kLeft + width - kRight) / 2, height - 8, EscapeHtml(chart.x_label),
       (kTop + height - kBottom) / 2, EscapeHtml(chart.y_label));
+  LabelPlacer placer(width - kRight);
+  for (const ChartSeries& s : chart.series) {
+    if (!s.marks) continue;
+    for (const ChartPoint& p : s.points) {
+      if (Drawable(chart, p)) placer.AddMark(ax.At(p.x), ay.At(p.y));
+    }
+  }
   for (const ChartSeries& s : chart.series) {
     std::string path, marks;
     for (const ChartPoint& p : s.points) {
       if (!Drawable(chart, p)) continue;
       const double x = ax.At(p.x), y = ay.At(p.y);
       path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x, y);
-      if (s.marks) {
-        marks += fmt::format(
-            "<g><title>{}</title><circle cx=\"{:.1f}\" cy=\"{:.1f}\" "
-            "r=\"5\"/>",
-            EscapeHtml(p.tooltip), x, y);
-        if (!p.label.empty()) {
-          // Beside the mark, on the side where there is room.
-          const bool flip = x > width - 60;
-          marks += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\"{}>{}</text>",
-                               flip ? x - 8 : x + 8, y - 5,
-                               flip ? " text-anchor=\"end\"" : "",
-                               EscapeHtml(p.label));
-        }
-        marks += "</g>\n";
-      }
+      marks += s.marks ? fmt::format(
+                             "<g><title>{}</title><circle cx=\"{:.1f}\" "
+                             "cy=\"{:.1f}\" r=\"5\"/></g>",
+                             EscapeHtml(p.tooltip), x, y)
+                       : "";
+      marks += placer.Label(x, y, p.label);
     }
     svg += fmt::format("<g class=\"c{}\">", s.color % kChartColors);
     if (s.line) svg += fmt::format("<path class=\"line\" d=\"{}\"/>", path);

@@ -141,10 +141,10 @@ std::string DisturbanceText(const Disturbance& d) {
   if (d.quiet()) return "quiet";
   std::string text =
       fmt::format("NOT QUIET: other processes {:.2f} CPUs", d.others);
-  if (d.steal > 0) {
+  if (d.steal >= 0.005) {
     text += fmt::format(", stolen by other machines {:.2f} CPUs", d.steal);
   }
-  if (d.throttled > 0) {
+  if (d.throttled >= 0.005) {
     text +=
         fmt::format(", throttled by the cgroup quota {:.2f} CPUs", d.throttled);
   }

@@ -56,7 +56,8 @@ Chart Roofline(const ProfileReport& r, const Phase& phase) {
            true,
            false,
            true,
-           {{least / 2, gops, "", ""}, {most * 2, gops, "", ""}}});
+           {{least / 2, gops, "", ""},
+            {most * 2, gops, simd::PeakName(peak), ""}}});
     }
   }
   for (int i = 0; i < kNumLevels && top > 0; ++i) {
@@ -71,7 +72,8 @@ Chart Roofline(const ProfileReport& r, const Phase& phase) {
          true,
          false,
          true,
-         {{least / 2, least / 2 * gbs, "", ""}, {end, end * gbs, "", ""}}});
+         {{least / 2, least / 2 * gbs, "", ""},
+          {end, end * gbs, LevelName(level), ""}}});
   }
   chart.series.push_back(std::move(points));
   return chart;
