@@ -50,7 +50,8 @@ TEST_F(ProfileCommand, RefusesNoModelAndNoTokens) {
   ExpectRefused({"profile"}, 1, "no model");
   ExpectRefused({"profile", "-m", model_, "-p", "0", "-n", "0"}, 1,
                 "-p and -n are both 0");
-  ExpectRefused({"profile", "-m", dir_.File("nothing"), "--no-roofs"}, 3);
+  ExpectRefused({"profile", "-m", dir_.File("nothing"), "--no-roofs"}, 2,
+                "No such file");
 }
 
 }  // namespace
