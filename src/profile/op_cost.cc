@@ -40,6 +40,12 @@ OpCall RowOp(Op op, size_t rows, size_t n, double passes, double operations) {
   return c;
 }
 
+// One row of a cache; its last block is padded.
+double CacheRow(TensorType type, size_t head_dim) {
+  const size_t block = GetTypeTraits(type).block_size;
+  return Product(RowBytes(type, (head_dim + block - 1) / block * block));
+}
+
 bool Integer(TensorType type, Activations activations) {
   return IsQuantized(type) && activations == Activations::kAuto;
 }
@@ -136,9 +142,9 @@ OpCall Describe(const KvWriteArgs& a) {
   c.key.many_rows = a.x.n_tokens > 1;
   AddType(&c.key, a.cache.type);
   c.key.n = a.x.n_heads * a.x.head_dim;
-  const double elements = Product(a.x.n_tokens, c.key.n);
-  c.cost.activations = kF32 * elements;
-  c.cost.streamed = Product(RowBytes(a.cache.type, 1)) * elements;
+  c.cost.activations = kF32 * Product(a.x.n_tokens, c.key.n);
+  c.cost.streamed =
+      CacheRow(a.cache.type, a.x.head_dim) * Product(a.x.n_tokens, a.x.n_heads);
   return c;
 }
 
@@ -150,15 +156,26 @@ OpCall Describe(const AttentionArgs& a) {
   AddType(&c.key, a.v.type);
   c.key.n = a.q.n_heads;
   c.key.k = a.q.head_dim;
-  const double size = Product(RowBytes(a.k.type, 1) + RowBytes(a.v.type, 1));
-  c.cost.streamed = size * Product(a.k.n_kv_heads, a.kv_len, a.q.head_dim);
+  // Keys seen by all tokens together, and the first that any sees.
+  double seen = 0;
+  size_t first = a.kv_len;
+  for (size_t t = 0; t < a.q.n_tokens; ++t) {
+    const size_t later = std::min(a.q.n_tokens - 1 - t, a.kv_len);
+    const size_t past = a.kv_len - later;  // up to its own position
+    const size_t window = a.variant.window > 0 ? a.variant.window : past;
+    const size_t hidden = past - std::min(past, window);
+    seen += static_cast<double>((a.causal ? past : a.kv_len) - hidden);
+    first = std::min(first, hidden);
+  }
+  const size_t v_dim = a.v.head_dim > 0 ? a.v.head_dim : a.q.head_dim;
+  const double row =
+      CacheRow(a.k.type, a.q.head_dim) + CacheRow(a.v.type, v_dim);
+  c.cost.streamed = row * Product(a.k.n_kv_heads, a.kv_len - first);
+  const double outputs = Product(a.q.n_tokens, a.q.n_heads, v_dim);
   c.cost.activations =
-      2 * kF32 * Product(a.q.n_tokens, a.q.n_heads, a.q.head_dim);
-  // Keys seen by all tokens together: the last sees kv_len, the one before it
-  // one less when causal.
-  const double n = Product(a.q.n_tokens);
-  const double seen = n * Product(a.kv_len) - (a.causal ? n * (n - 1) / 2 : 0);
-  c.cost.operations = 4 * seen * Product(a.q.n_heads, a.q.head_dim);
+      kF32 * (Product(a.q.n_tokens, a.q.n_heads, a.q.head_dim) + outputs);
+  c.cost.operations = 2 * seen * Product(a.q.n_heads, a.q.head_dim + v_dim);
+  if (a.gate.data != nullptr) c.cost.activations += kF32 * outputs;
   return c;
 }
 

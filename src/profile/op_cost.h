@@ -8,7 +8,8 @@
 //   gemm_swiglu  4 M N K + 4 M N
 //   moe_ffn      per token and expert 6 N K + 4 N + 2 K; the weights of the
 //                experts that are used, once
-//   attention    4 d a visible key and query head
+//   attention    4 d a visible key and query head, d the mean of the widths of
+//                keys and values; the cache: the positions some token sees
 //   rms_norm     4 an element;  rope 3 a rotated element;  swiglu 4;  add 1
 //   scale_rows   1;  softmax and moe_router 4 an element;  others 0
 #ifndef ETALON_PROFILE_OP_COST_H_

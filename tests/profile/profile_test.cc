@@ -88,7 +88,10 @@ TEST(OpCost, CausalAttentionCountsWhatIsSeen) {
   a.kv_len = 5;
   EXPECT_EQ(Describe(a).cost.operations, 768);  // 4 * 12 * 2 * 8
   EXPECT_EQ(Describe(a).cost.streamed, 320);    // 5 * 8 * (4 + 4)
+  a.variant.window = 4;                         // 3, 4 and 4
+  EXPECT_EQ(Describe(a).cost.operations, 704);  // 4 * 11 * 2 * 8
   a.causal = false;
+  a.variant.window = 0;
   EXPECT_EQ(Describe(a).cost.operations, 960);  // 4 * 15 * 2 * 8
 }
 
