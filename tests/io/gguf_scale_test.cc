@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <random>
 #include <set>
 
@@ -12,23 +12,21 @@
 namespace etalon::io {
 namespace {
 
+// Processor time: a busy machine does not count.
 class Stopwatch {
  public:
   double Seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                         start_)
-        .count();
+    return static_cast<double>(std::clock() - start_) / CLOCKS_PER_SEC;
   }
 
  private:
-  std::chrono::steady_clock::time_point start_ =
-      std::chrono::steady_clock::now();
+  std::clock_t start_ = std::clock();
 };
 
 constexpr uint64_t kEntries = 300000;
 // Comparing each of 300,000 names with all before it takes minutes; hashing
-// takes about 0.1 s, and 2 s leave room for sanitizers and a busy machine.
-constexpr double kMaxSeconds = 2.0;
+// takes about 0.1 s, and 20 s leave room for sanitizers and a slow machine.
+constexpr double kMaxSeconds = 20.0;
 
 TEST(GgufScale, ManyKeys) {
   Bytes b;
@@ -83,7 +81,7 @@ TEST(GgufScale, RefusalsAreFast) {
   b.Header(1 << 20, 1 << 20).Zeros(64 << 20);
   const Stopwatch watch;
   EXPECT_NE(Refusal(b), "");
-  EXPECT_LT(watch.Seconds(), 1.0);
+  EXPECT_LT(watch.Seconds(), 5.0);
 }
 
 TEST(NameIndex, AgreesWithASet) {

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <string>
 #include <vector>
@@ -125,7 +125,7 @@ TEST(SessionCreate, AContextBeyondMemoryIsRefusedAtOnceWithTheNumbers) {
   spec.n_kv_heads = 8;
   spec.n_vocab = 2;
   const auto model = LoadTestModel(spec);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   for (const size_t n_ctx :
        {size_t{1} << 40, std::numeric_limits<size_t>::max(),
         std::numeric_limits<size_t>::max() / 2 + 1}) {
@@ -139,8 +139,7 @@ TEST(SessionCreate, AContextBeyondMemoryIsRefusedAtOnceWithTheNumbers) {
                     "context [0-9]+: KV cache needs (over 2.64|[0-9]+) bytes, "
                     "[0-9]+ available; largest context that fits: [0-9]+"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start,
-            std::chrono::milliseconds(100));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 2);  // processor time
 }
 
 TEST(SessionCreate, AContextBeyondThePositionTablesIsALimitToo) {
