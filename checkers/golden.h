@@ -915,6 +915,7 @@ static const char* g_kappas(const golden_case* c, const golden_profile* p, const
   const double e = 2 * u * v[P_EXP], b = 2 * u * v[P_EXP_X], div = 2 * u * v[P_DIV];
   const double in = 2 * v[P_U_IN] + v[P_U_IN] * v[P_U_IN], tiny = v[P_TINY];
   const double ftz = tiny > 0x1p-127 ? tiny : 0, t_in = 2 * v[P_IN_TINY] + ftz;
+  const double e_tiny = (v[P_EXP] + 104 * v[P_EXP_X]) * 0x1p-149; /* of a subnormal exp */
   const double n = (double)g_extent(c, strcmp(bound, "router_weights") == 0 ? "logits" : "x", -1);
   const double dot = g_chain(p, n) + un;
   double* k = x->k;
@@ -943,7 +944,7 @@ static const char* g_kappas(const golden_case* c, const golden_profile* p, const
   } else if (strcmp(bound, "softmax") == 0) {
     k[1] = 2 * e + g_gamma(p, g_chain(p, n) + 1, u) + div;
     k[2] = u + b;
-    k[3] = 3 * tiny;
+    k[3] = 3 * tiny + e_tiny;
   } else if (strcmp(bound, "rope") == 0) {
     k[1] = g_gamma(p, 2, u);
     k[2] = 6 * tiny;
@@ -964,7 +965,7 @@ static const char* g_kappas(const golden_case* c, const golden_profile* p, const
     k[1] = 4 * e + 2 * g_gamma(p, g_chain(p, n) + 1, u) +
            g_gamma(p, (double)golden_int(c, "n_used", 0) + 1, u) + 3 * div + 3 * u;
     k[2] = u + b;
-    k[3] = 4 * tiny;
+    k[3] = 4 * tiny + e_tiny;
   } else if (strcmp(bound, "attention") == 0) {
     x->attention = 1;
   } else if (strcmp(bound, "scales") != 0 && strcmp(bound, "stored") != 0) {
@@ -1005,6 +1006,7 @@ static double g_bound(const golden_case* c, const golden_profile* p, const g_num
       values = fmin(c5, g_c(x, 4, i) * (1 + 2 * theta));
     }
     return (centred + k4 * (values + y) + (u + div + v[P_U_OUT]) * y + tiny * n * (4 * c5 + 2) +
+            (v[P_EXP] + 104 * v[P_EXP_X]) * 0x1p-149 * n * 2 * c5 +
             v[P_IN_TINY] * (2 * n * c5 + 2)) *
            (1 + 0x1p-19);
   }

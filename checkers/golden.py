@@ -311,6 +311,8 @@ class Profile:
         self.div = 2 * self.u * self.div_ulp
         self.inputs = 2 * self.u_in + self.u_in * self.u_in
         self.ftz = self.tiny if self.tiny > 2.0**-127 else 0.0
+        # A subnormal exp's ulps are 2^-149.
+        self.e_tiny = (self.exp_ulp + 104 * self.exp_ulp_per_x) * 2.0**-149
         self.t_in = 2 * self.in_tiny + self.ftz
         self.unfused = 0 if self.fused else 1
 
@@ -361,7 +363,7 @@ def _kappas(p, bound, case):
         return {1: rstd + 2 * u, 2: p.tiny, 3: p.ftz}
     if bound == "softmax":
         return {1: 2 * p.e + g(p.chain(n) + 1, u) + p.div, 2: u + p.b,
-                3: 3 * p.tiny}
+                3: 3 * p.tiny + p.e_tiny}
     if bound == "rope":
         return {1: g(2, u), 2: 6 * p.tiny, 3: p.angle_rel, 4: p.trig_abs}
     if bound == "swiglu":
@@ -373,7 +375,7 @@ def _kappas(p, bound, case):
     if bound == "router_weights":
         return {1: 4 * p.e + 2 * g(p.chain(n) + 1, u)
                 + g(case.params["n_used"] + 1, u) + 3 * p.div + 3 * u,
-                2: u + p.b, 3: 4 * p.tiny}
+                2: u + p.b, 3: 4 * p.tiny + p.e_tiny}
     raise Unusable(f"unknown bound {bound}")
 
 
@@ -396,7 +398,8 @@ def _attention_bound(p, case, y, c):
              * (t / delta) / (1 - t))
     centred = np.where(small, np.fmin(2 * c(5), first), 2 * c(5))
     values = np.where(small, np.fmin(c(5), c(4) * (1 + 2 * t)), c(5))
-    underflow = p.tiny * n * (4 * c(5) + 2) + p.in_tiny * (2 * n * c(5) + 2)
+    underflow = (p.tiny * n * (4 * c(5) + 2) + p.e_tiny * n * 2 * c(5)
+                 + p.in_tiny * (2 * n * c(5) + 2))
     return (centred + k4 * (values + y) + (u + p.div + p.u_out) * y
             + underflow) * (1 + 2.0**-19)
 

@@ -70,8 +70,9 @@ std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
     }
     const double out = gated ? c(16) : std::abs(oracle.value[i]);
     const double n = static_cast<double>(kv_len);
-    const double underflow =
-        p.tiny * n * (4 * c(5) + 2.0) + p.in_tiny * (2 * n * c(5) + 2.0);
+    const double underflow = p.tiny * n * (4 * c(5) + 2.0) +
+                             p.exp_tiny() * n * 2 * c(5) +
+                             p.in_tiny * (2 * n * c(5) + 2.0);
     bound[i] = (centred + k.value * (values + out) +
                 (p.u + p.div() + p.u_out) * out + underflow) *
                (1.0 + 0x1p-19);

@@ -63,6 +63,8 @@ struct Profile {
   double product_in() const { return 2 * u_in + u_in * u_in; }
   // Absolute error of a flushed operand or result; 0 where subnormals live.
   double ftz() const { return tiny > 0x1p-127 ? tiny : 0.0; }
+  // Of a subnormal exp: its ulps are 2^-149.
+  double exp_tiny() const { return (exp_ulp + 104 * exp_ulp_per_x) * 0x1p-149; }
   double operand_tiny() const { return 2 * in_tiny + ftz(); }
   // Relative error of n roundings of v each: Gamma, or its statistical size.
   double Accumulated(double n, double v) const;

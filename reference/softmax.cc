@@ -57,7 +57,7 @@ std::vector<double> SoftmaxTolerance(const Oracle& oracle, const Profile& p,
   // l and the product. The tiny term: a subnormal e is off by one step.
   const double kappa[] = {
       2 * p.exp() + p.Accumulated(p.Chain(n) + 1, p.u) + p.div(),
-      p.u + p.exp_per_x(), 3 * p.tiny};
+      p.u + p.exp_per_x(), 3 * p.tiny + p.exp_tiny()};
   return Combine(oracle, p, kappa);
 }
 

@@ -136,7 +136,7 @@ Expected<std::vector<double>> Bounds(const Case& c, const Output& out,
     const double kappa[] = {
         4 * p.exp() + 2 * p.Accumulated(p.Chain(n) + 1, p.u) +
             p.Accumulated(n_used + 1, p.u) + 3 * p.div() + 3 * p.u,
-        p.u + p.exp_per_x(), 4 * p.tiny};
+        p.u + p.exp_per_x(), 4 * p.tiny + p.exp_tiny()};
     return Combine(oracle, p, kappa);
   }
   if (b == "scales") {

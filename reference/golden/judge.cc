@@ -416,41 +416,38 @@ CaseResult JudgeCase(const Case& c, const TensorFile& got,
   return result;
 }
 
+// Least squares, each element weighed by its bound: what a row cannot show (g
+// far below B: equal scores, values that cancel) has no say.
 void Fits::Add(const std::string& op, const std::string& direction,
                std::span<const double> error, std::span<const double> g,
                std::span<const double> bound, size_t row) {
-  Sums sums;
-  for (size_t first = 0; first < error.size();
-       first += std::max<size_t>(1, row)) {
-    double noise = 0.0;
-    const size_t end = std::min(error.size(), first + std::max<size_t>(1, row));
-    // Rows are weighed alike, whatever their size: g over its largest.
-    double largest = 0.0;
+  row = std::max<size_t>(1, row);
+  Sums& sums = sums_[{op, direction}];
+  for (size_t first = 0; first < error.size(); first += row) {
+    double error_g = 0.0;
+    double g_g = 0.0;
+    const size_t end = std::min(error.size(), first + row);
     for (size_t i = first; i < end; ++i) {
-      largest = std::max(largest, std::abs(g[i]));
-    }
-    if (!(largest > 0x1p-100) || !(largest < 0x1p100)) continue;
-    for (size_t i = first; i < end; ++i) {
-      const double scaled_g = g[i] / largest;
-      const double scaled_error = error[i] / largest;
-      if (!std::isfinite(scaled_g) || !std::isfinite(scaled_error) ||
-          !std::isfinite(bound[i])) {
+      const double scaled_g = g[i] / bound[i];
+      const double scaled_error = error[i] / bound[i];
+      if (!(bound[i] > 0.0) || !std::isfinite(scaled_g) ||
+          !std::isfinite(scaled_error)) {
         continue;
       }
-      sums.error_g += scaled_error * scaled_g;
-      sums.g_g += scaled_g * scaled_g;
-      noise += std::abs(scaled_g) * bound[i] / largest;
+      error_g += scaled_error * scaled_g;
+      g_g += scaled_g * scaled_g;
       ++sums.n;
     }
-    sums.noise += noise * noise;
+    sums.error_g += error_g;
+    sums.g_g += g_g;
+    sums.error_error += error_g * error_g;
+    sums.error_fit += error_g * g_g;
+    sums.fit_fit += g_g * g_g;
   }
-  Sums& total = sums_[{op, direction}];
-  total.error_g += sums.error_g;
-  total.g_g += sums.g_g;
-  total.noise += sums.noise;
-  total.n += sums.n;
 }
 
+// Errors within a row are related, rows are not: the variance of delta is the
+// sum over rows of what delta leaves of (sum error g)^2.
 std::vector<Fit> Fits::Solve() const {
   std::vector<Fit> fits;
   for (const auto& [key, sums] : sums_) {
@@ -459,7 +456,10 @@ std::vector<Fit> Fits::Solve() const {
     fit.op = key.first;
     fit.direction = key.second;
     fit.delta = sums.error_g / sums.g_g;
-    fit.threshold = std::max(1e-6, 4 * std::sqrt(sums.noise) / sums.g_g);
+    const double left = sums.error_error - 2 * fit.delta * sums.error_fit +
+                        fit.delta * fit.delta * sums.fit_fit;
+    fit.threshold =
+        std::max(1e-6, 6 * std::sqrt(std::max(0.0, left)) / sums.g_g);
     fit.n_elements = sums.n;
     fit.warns = !(std::abs(fit.delta) <= fit.threshold);
     fits.push_back(fit);

@@ -23,7 +23,10 @@ class Fits {
   struct Sums {
     double error_g = 0.0;
     double g_g = 0.0;
-    double noise = 0.0;  // sum over rows (sum |g| B)^2
+    // Over rows: (sum error g / B^2)^2, that times sum g^2 / B^2, its square.
+    double error_error = 0.0;
+    double error_fit = 0.0;
+    double fit_fit = 0.0;
     size_t n = 0;
   };
   std::map<std::pair<std::string, std::string>, Sums> sums_;

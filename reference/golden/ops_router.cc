@@ -33,7 +33,7 @@ Status RunRouter(const Subject& s, Operands& o) {
 //   c1 |w|; c2 |w| (D_k + max_j D_j), D_k = softmax's c2 / p: (M - x) + mean;
 //   c3 |scale| (1 + n_experts).
 // The margin of slot k is by how much the weight would change if it took the
-// next expert, or the one before, instead.
+// next expert, or the one before, instead; infinite beside exact ties.
 Status ExpectRouter(Operands& o, TensorFile& expected) {
   ETALON_ASSIGN_OR_RETURN(const MoeRouterArgs args, RouterOf(o));
   ETALON_ASSIGN_OR_RETURN(const Oracle probabilities,
@@ -76,8 +76,12 @@ Status ExpectRouter(Operands& o, TensorFile& expected) {
                        (1.0 + static_cast<double>(n_experts)));
       experts.push_back(static_cast<int32_t>(order[k]));
       double m = INFINITY;
-      if (k + 1 < n_experts) m = std::min(m, gap(k, k + 1));
-      if (k > 0) m = std::min(m, gap(k, k - 1));
+      for (const size_t other : {k + 1, k - 1}) {
+        if (other >= n_experts) continue;
+        // An exact tie is no rounding's matter: the lower index takes it.
+        if (logits[order[other]] == logits[order[k]]) continue;
+        m = std::min(m, std::max(gap(k, other), 0x1p-149));
+      }
       margin.push_back(static_cast<float>(m));
     }
   }

@@ -115,6 +115,7 @@ Case DescribeKvWrite(Chooser& choose) {
   const bool half = choose.OneIn(2);
   c.family = choose.Cycle<const char*>(
       {"normal", "wide", "subnormal", "tiny", "large", "huge", "zero"});
+  if (c.family == "subnormal") c.needs.push_back("subnormals");
   const int64_t pos = static_cast<int64_t>(choose.Below(5));
   c.params["pos"] = pos;
   c.params["kv_capacity"] =

@@ -59,8 +59,9 @@ Case DescribeSoftmax(Chooser& choose) {
   c.family = choose.Cycle<const char*>(
       {"normal", "large", "uniform", "constant", "spike", "offset", "outlier",
        "exact_int", "masked", "tiny", "rising", "zero", "all_masked",
-       "special"});
+       "late_max", "low", "special"});
   std::string rule = c.family;
+  if (rule == "late_max" || rule == "low") rule = "normal";
   if (rule == "masked" || rule == "all_masked" || rule == "special") {
     rule = "normal";
   }
@@ -70,6 +71,14 @@ Case DescribeSoftmax(Chooser& choose) {
       if (choose.OneIn(3) && i + 1 < n) {
         x.recipe->patch.push_back({i, kNegInf});
       }
+    }
+  }
+  // 200 behind 0s; all about -150: both overflow or vanish without the maximum.
+  if (c.family == "late_max") x.recipe->patch.push_back({n - 1, 0x43480000u});
+  if (c.family == "low") {
+    for (size_t i = 0; i < rows * n; ++i) {
+      x.recipe->patch.push_back(
+          {i, 0xC3160000u + static_cast<uint32_t>(choose.Below(0x10000))});
     }
   }
   if (c.family == "all_masked") {

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <vector>
 
 #include "etalon/simd_tier.h"
 #include "quant/dequantize.h"
+#include "quant/f16.h"
 #include "tests/util/random.h"
 #include "tests/util/random_weights.h"
 #include "tests/util/ulp.h"
@@ -108,6 +110,61 @@ TEST(SimdDequantize, EqualsScalarForEveryScaleCode) {
     CheckEveryScaleCode<BlockQ6_K>(TensorType::kQ6_K, rng);
     if (HasFatalFailure()) return;
   }
+}
+
+// Q4_K: every finite d, every sub-block scale, every q, against the real value.
+// dmin is d, so that d (sc q - m) is exact in double. One m per (d, sc);
+// ETALON_EXHAUSTIVE=1 asks for all 2^16 d x 2^12 (sc, m) x 16 q.
+TEST(SimdDequantize, Q4KIsExactForEveryScaleSubScaleAndQuant) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    !defined(NDEBUG)
+  constexpr uint32_t kStep = 61;
+#else
+  constexpr uint32_t kStep = 1;
+#endif
+  const uint32_t n_rounds =
+      std::getenv("ETALON_EXHAUSTIVE") != nullptr ? 64 : 1;
+  std::vector<BlockQ4_K> blocks(8);
+  std::vector<float> actual(8 * kQkK);
+  for (BlockQ4_K& b : blocks) {
+    for (size_t i = 0; i < sizeof b.qs; ++i) {
+      b.qs[i] = static_cast<uint8_t>(i % 16 * 17);  // element l has q = l % 16
+    }
+  }
+  size_t n_wrong = 0;
+  size_t n_compared = 0;
+  for (uint32_t round = 0; round < n_rounds; ++round) {
+    for (uint32_t code = 0; code < 0x10000; code += kStep) {
+      if ((code & 0x7C00) == 0x7C00) continue;
+      const auto m_of = [&](uint32_t sc) { return (sc + code + round) % 64; };
+      for (uint32_t sc = 0; sc < 64; sc += 8) {
+        KScales scales;
+        for (uint32_t s = 0; s < 8; ++s) {
+          scales.sc[s] = static_cast<uint8_t>(sc + s);
+          scales.m[s] = static_cast<uint8_t>(m_of(sc + s));
+        }
+        BlockQ4_K& b = blocks[sc / 8];
+        b.d = b.dmin = static_cast<uint16_t>(code);
+        PackKScales(scales, b.scales);
+      }
+      simd::DequantizeRow(TensorType::kQ4_K,
+                          reinterpret_cast<const std::byte*>(blocks.data()),
+                          actual.size(), actual.data());
+      const double d =
+          static_cast<double>(F16ToF32(static_cast<uint16_t>(code)));
+      for (uint32_t sc = 0; sc < 64; ++sc) {
+        const int m = static_cast<int>(m_of(sc));
+        for (int q = 0; q < 16; ++q) {
+          const float want =
+              static_cast<float>(d * (static_cast<int>(sc) * q - m));
+          n_wrong += !(actual[sc * 32 + static_cast<size_t>(q)] == want);
+          ++n_compared;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(n_wrong, 0u) << "of " << n_compared;
+  EXPECT_GE(n_compared, 1000000u);
 }
 
 TEST(SimdDequantize, EveryHalfAndBfloat16Code) {
