@@ -75,7 +75,8 @@ Status KvCacheRepackHeadMajorInplace(float* buf, int num_heads, int tokens,
 // trueno-gpu: [seq][H * hd] interleaved, no mask, as many key heads as queries.
 namespace trueno {
 // Errors: the length of q with got, expected, seq_len and d_model; then "K and
-// V must have same size as Q". Both forms give the same bits.
+// V must have same size as Q". Both forms give the same bits. With `debug_attn`
+// of ctx.config they log four lines about head 0.
 Status BatchedMultiheadAttention(std::span<const float> q,
                                  std::span<const float> k,
                                  std::span<const float> v, size_t n_heads,
@@ -129,6 +130,19 @@ Status Sdpa(const SdpaParams& params, uint32_t batch,
             const Buffer<const std::byte>& q, const Buffer<const std::byte>& k,
             const Buffer<const std::byte>& v, const Buffer<std::byte>& out,
             ExecContext& ctx);
+
+// The same in two steps, as a recorded dispatch: a plan has passed every check
+// and is run when, and as often as, the caller wants. It holds no memory of its
+// own; the buffers must live.
+struct SdpaPlan {
+  SdpaArgs args;
+};
+Expected<SdpaPlan> PlanSdpa(const SdpaParams& params, uint32_t batch,
+                            const Buffer<const std::byte>& q,
+                            const Buffer<const std::byte>& k,
+                            const Buffer<const std::byte>& v,
+                            const Buffer<std::byte>& out);
+Status Execute(const SdpaPlan& plan, ExecContext& ctx);
 }  // namespace mlx
 
 }  // namespace etalon::adapters

@@ -32,6 +32,9 @@ struct Config {
   std::optional<bool> q8k_activations;
   // ETALON_LAYER_DEBUG: first char 1, y, Y (B-82).
   bool layer_debug = false;
+  // ETALON_DEBUG_ATTN: set at all, even empty. Multi-head attention as
+  // etalon/adapters.h has it logs what head 0 looks like (C-06).
+  bool debug_attn = false;
   // ETALON_STRICT_PARITY: naive sequential f32 kernels, one thread (B-83).
   bool strict_parity = false;
 

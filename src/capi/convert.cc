@@ -265,6 +265,8 @@ Expected<KvWriteArgs> ToCpp(const etalon_kv_write_args* args, CppParts*) {
   return to;
 }
 Expected<etalon_kv_write_args> ToC(const KvWriteArgs& args, CParts*) {
+  ETALON_ENSURE(args.padded_head_dim == 0,
+                "kv_write: padded_head_dim is not part of the C interface");
   auto to = Sized<etalon_kv_write_args>();
   to.x = Heads3<etalon_const_heads>(args.x);
   to.pos = args.pos;
@@ -285,6 +287,10 @@ Expected<AttentionArgs> ToCpp(const etalon_attention_args* args, CppParts*) {
   return to;
 }
 Expected<etalon_attention_args> ToC(const AttentionArgs& args, CParts*) {
+  const AttentionVariant& v = args.variant;
+  ETALON_ENSURE(!v.ChangesScores() && v.window == 0 && v.sinks.empty() &&
+                    args.gate.data == nullptr,
+                "attention: variants are not part of the C interface");
   auto to = Sized<etalon_attention_args>();
   to.q = Heads3<etalon_const_heads>(args.q);
   to.k = Cache<etalon_const_kv>(args.k);

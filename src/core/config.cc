@@ -64,6 +64,7 @@ Expected<Config> ConfigFromEnvironment(const GetEnv& getenv) {
   if (const auto v = get("ETALON_LAYER_DEBUG")) {
     config.layer_debug = IsOneOf(v->front(), "1yY");
   }
+  config.debug_attn = getenv("ETALON_DEBUG_ATTN").has_value();
   if (const auto v = get("ETALON_STRICT_PARITY")) {
     config.strict_parity = v->front() != '0';
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "etalon/adapters.h"
+#include "ops/attention_check.h"
 
 namespace etalon::adapters::mlx {
 namespace {
@@ -69,10 +70,11 @@ BasicBatchedHeads<Byte> Heads(const SdpaParams& p, uint32_t batch,
 
 }  // namespace
 
-Status Sdpa(const SdpaParams& params, uint32_t batch,
-            const Buffer<const std::byte>& q, const Buffer<const std::byte>& k,
-            const Buffer<const std::byte>& v, const Buffer<std::byte>& out,
-            ExecContext& ctx) {
+Expected<SdpaPlan> PlanSdpa(const SdpaParams& params, uint32_t batch,
+                            const Buffer<const std::byte>& q,
+                            const Buffer<const std::byte>& k,
+                            const Buffer<const std::byte>& v,
+                            const Buffer<std::byte>& out) {
   const SdpaParams& p = params;
   ETALON_RETURN_IF_ERROR(CheckParams(p));
   ETALON_RETURN_IF_ERROR(CheckSameType("K", k.dtype, q.dtype));
@@ -106,7 +108,21 @@ Status Sdpa(const SdpaParams& params, uint32_t batch,
   args.scale = p.scale;
   args.causal = p.do_causal != 0;
   args.out = Heads(p, batch, out);
-  return ops::Sdpa(args, ctx);
+  ETALON_RETURN_IF_ERROR(ops::CheckSdpa(args));
+  return SdpaPlan{args};
+}
+
+Status Execute(const SdpaPlan& plan, ExecContext& ctx) {
+  return ops::Sdpa(plan.args, ctx);
+}
+
+Status Sdpa(const SdpaParams& params, uint32_t batch,
+            const Buffer<const std::byte>& q, const Buffer<const std::byte>& k,
+            const Buffer<const std::byte>& v, const Buffer<std::byte>& out,
+            ExecContext& ctx) {
+  ETALON_ASSIGN_OR_RETURN(const SdpaPlan plan,
+                          PlanSdpa(params, batch, q, k, v, out));
+  return Execute(plan, ctx);
 }
 
 }  // namespace etalon::adapters::mlx

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "core/log.h"
 #include "etalon/adapters.h"
+#include "etalon/config.h"
+#include "ops/attention_debug.h"
 
 namespace etalon::adapters::trueno {
 namespace {
@@ -24,6 +27,26 @@ Status Check(std::span<const float> q, std::span<const float> k,
       k.size() == q.size() && v.size() == q.size(),
       "batched_multihead_attention: K and V must have same size as Q");
   return {};
+}
+
+// ETALON_DEBUG_ATTN, after a call that succeeded.
+void LogHead0(std::span<const float> q, std::span<const float> k,
+              std::span<const float> v, size_t n_heads, size_t head_dim,
+              size_t seq_len, std::span<const float> out,
+              const ExecContext& ctx) {
+  if (ctx.config == nullptr || !ctx.config->debug_attn ||
+      !LogEnabled(LogLevel::kInfo)) {
+    return;
+  }
+  const auto heads = [&](std::span<const float> x) {
+    return HeadsView<const float>{
+        x.data(), seq_len, n_heads, head_dim, n_heads * head_dim, head_dim};
+  };
+  for (const std::string& line :
+       ops::DescribeHead0(heads(q), heads(k), heads(v),
+                          AttentionScale(head_dim), heads(out))) {
+    LogMessage(LogLevel::kInfo, line);
+  }
 }
 
 // A token's rows [H][hd] and its caches [H][max_seq][hd].
@@ -55,9 +78,12 @@ Status BatchedMultiheadAttention(std::span<const float> q,
                                  size_t head_dim, size_t seq_len,
                                  std::span<float> out, ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(Check(q, k, v, n_heads, head_dim, seq_len));
-  return ops::BatchedMha({MhaLayout::kInterleaved, q, k, v, n_heads, head_dim,
-                          seq_len, AttentionScale(head_dim), out},
-                         ctx);
+  ETALON_RETURN_IF_ERROR(
+      ops::BatchedMha({MhaLayout::kInterleaved, q, k, v, n_heads, head_dim,
+                       seq_len, AttentionScale(head_dim), out},
+                      ctx));
+  LogHead0(q, k, v, n_heads, head_dim, seq_len, out, ctx);
+  return {};
 }
 
 Status BatchedMultiheadAttentionOptimized(std::span<const float> q,
@@ -88,7 +114,10 @@ Status BatchedMultiheadAttentionOptimized(std::span<const float> q,
       {MhaLayout::kBatched, batched[0], batched[1], batched[2], n_heads,
        head_dim, seq_len, AttentionScale(head_dim), batched[3]},
       ctx));
-  return ops::BatchedToInterleaved(batched[3], n_heads, head_dim, seq_len, out);
+  ETALON_RETURN_IF_ERROR(
+      ops::BatchedToInterleaved(batched[3], n_heads, head_dim, seq_len, out));
+  LogHead0(q, k, v, n_heads, head_dim, seq_len, out, ctx);
+  return {};
 }
 
 Status IncrementalAttention(std::span<const float> q,

@@ -3,6 +3,7 @@
 #define ETALON_OPS_ATTENTION_CHECK_H_
 
 #include "etalon/attention.h"
+#include "etalon/sdpa.h"
 
 namespace etalon::ops {
 
@@ -16,6 +17,8 @@ Status CheckAttentionProbs(const AttentionProbsArgs& args);
 // Adds the memory of the variant, checked.
 class Inputs;
 Status AddVariantInputs(const AttentionArgs& args, Inputs& in);
+// As etalon/sdpa.h states.
+Status CheckSdpa(const SdpaArgs& args);
 Status CheckKvWrite(const KvWriteArgs& args);
 
 }  // namespace etalon::ops

@@ -77,7 +77,9 @@ AttentionArgs ItemArgs(const SdpaArgs& args, size_t b) {
   return a;
 }
 
-Status Check(const SdpaArgs& args) {
+}  // namespace
+
+Status CheckSdpa(const SdpaArgs& args) {
   ETALON_ENSURE(args.q.n_batch > 0, "sdpa: n_batch is 0");
   ETALON_ENSURE(args.out.n_batch == args.q.n_batch,
                 fmt::format("sdpa out: n_batch is {}, expected {}",
@@ -107,6 +109,8 @@ Status Check(const SdpaArgs& args) {
   ETALON_RETURN_IF_ERROR(AddVariantInputs(shapes, in));
   return in.CheckDisjoint(out);
 }
+
+namespace {
 
 float Widen(TensorType type, const std::byte* p) {
   if (type == TensorType::kF32) {
@@ -152,7 +156,7 @@ HeadsView<T> Dense(T* data, size_t n_tokens, size_t n_heads, size_t head_dim) {
 }  // namespace
 
 Status Sdpa(const SdpaArgs& args, ExecContext& ctx) {
-  ETALON_RETURN_IF_ERROR(Check(args));
+  ETALON_RETURN_IF_ERROR(CheckSdpa(args));
   ETALON_ENSURE(ctx.workspace != nullptr, "sdpa: no workspace");
   ETALON_ENSURE(ctx.n_threads >= 1, "sdpa: n_threads below 1");
   const BatchedHeads& q = args.q;

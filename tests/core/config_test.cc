@@ -112,6 +112,13 @@ TEST(Config, LayerDebugFollowsRequirementB82) {
   }
 }
 
+TEST(Config, DebugAttnFollowsRequirementC06) {
+  EXPECT_FALSE(From({})->debug_attn);
+  for (const char* on : {"", "0", "1"}) {
+    EXPECT_TRUE(From({{"ETALON_DEBUG_ATTN", on}})->debug_attn);
+  }
+}
+
 TEST(Config, StrictParityIsSequential) {
   const auto c =
       From({{"ETALON_STRICT_PARITY", "1"}, {"ETALON_NUM_THREADS", "8"}});

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "etalon/attention.h"
+#include "etalon/config.h"
 #include "etalon/sdpa.h"
 #include "ops/attention_rows.h"
 #include "reference/oracle.h"
@@ -162,6 +163,91 @@ TEST(AttentionVariants, FollowTheStatedOrderOnEveryTier) {
       ASSERT_TRUE(test::SameBits(got, want, {"attention", c.Text(), ""}));
     });
     if (HasFatalFailure()) return;
+  }
+}
+
+TEST(AttentionVariants, WorkspaceBoundsAreNeverExceeded) {
+  uint32_t stream = 900;
+  for (const AttentionCase& c : Cases()) {
+    const AttentionData data(c, ++stream);
+    const size_t row = c.n_heads() * c.head_dim_v;
+    const size_t dim = std::max(c.head_dim, c.head_dim_v);
+    std::vector<float> out(c.n_tokens * row);
+    std::vector<float> probs(c.n_tokens * c.n_heads() * c.kv_len);
+    const AttentionArgs args = data.Args(out.data(), row);
+    for (const int n_threads : {1, 3, 64}) {
+      // For a call, with its bound; neither may take more.
+      const auto within = [&](size_t bytes, const auto& call) {
+        Workspace workspace;
+        ASSERT_TRUE(workspace.Reserve(bytes).has_value());
+        const size_t growths = workspace.growths();
+        ExecContext ctx{&workspace, nullptr, n_threads};
+        ASSERT_TRUE(call(ctx));
+        ASSERT_EQ(workspace.growths(), growths)
+            << c.Text() << " " << n_threads << " threads";
+      };
+      within(ops::AttentionWorkspaceBytes(c.n_tokens, c.n_heads(), dim,
+                                          c.kv_len, n_threads),
+             [&](ExecContext& ctx) { return ops::Attention(args, ctx); });
+      within(ops::AttentionProbsWorkspaceBytes(c.n_tokens, c.n_heads(), dim,
+                                               c.kv_len, n_threads),
+             [&](ExecContext& ctx) {
+               return ops::AttentionWithProbs(
+                   {args, probs.data(), c.n_heads() * c.kv_len, c.kv_len}, ctx);
+             });
+      if (args.gate.data != nullptr) continue;  // Sdpa has none
+      const std::vector<uint16_t> q(c.n_tokens * c.n_heads() * c.head_dim);
+      std::vector<uint16_t> out16(out.size());
+      SdpaArgs sdpa;
+      sdpa.q = {TensorType::kBF16,
+                reinterpret_cast<const std::byte*>(q.data()),
+                1,
+                c.n_tokens,
+                c.n_heads(),
+                c.head_dim,
+                0,
+                c.n_heads() * c.head_dim,
+                c.head_dim};
+      sdpa.k = args.k;
+      sdpa.v = args.v;
+      sdpa.kv_len = c.kv_len;
+      sdpa.scale = 1.0f;
+      sdpa.causal = args.causal;
+      sdpa.variant = args.variant;
+      sdpa.out = {TensorType::kBF16,
+                  reinterpret_cast<std::byte*>(out16.data()),
+                  1,
+                  c.n_tokens,
+                  c.n_heads(),
+                  c.head_dim_v,
+                  0,
+                  row,
+                  c.head_dim_v};
+      within(ops::SdpaWorkspaceBytes(c.n_tokens, c.n_heads(), dim, c.kv_len,
+                                     n_threads),
+             [&](ExecContext& ctx) { return ops::Sdpa(sdpa, ctx); });
+    }
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Profile fast has no kernels for variants: they are strict.
+TEST(AttentionVariants, AreStrictInProfileFast) {
+  uint32_t stream = 800;
+  for (const AttentionCase& c : Cases()) {
+    const bool plain =
+        c.variant == Variant::kPlain || c.variant == Variant::kBidirectional;
+    if (plain && c.head_dim == c.head_dim_v) continue;
+    const AttentionData data(c, ++stream);
+    const size_t row = c.n_heads() * c.head_dim_v;
+    std::vector<float> strict(c.n_tokens * row), fast(strict);
+    Workspace workspace;
+    Config config;
+    ExecContext ctx{&workspace, &config, 2};
+    ASSERT_TRUE(ops::Attention(data.Args(strict.data(), row), ctx));
+    config.profile = Profile::kFast;
+    ASSERT_TRUE(ops::Attention(data.Args(fast.data(), row), ctx));
+    ASSERT_TRUE(test::SameBits(fast, strict, {"fast", c.Text(), ""}));
   }
 }
 
