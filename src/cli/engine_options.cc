@@ -1,6 +1,7 @@
 #include "cli/engine_options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -10,6 +11,7 @@
 #include "core/self_test.h"
 #include "io/mapped_file.h"
 #include "ops/self_tests.h"
+#include "profile/tier_advice.h"
 
 namespace etalon::cli {
 namespace {
@@ -23,7 +25,12 @@ Expected<TensorType> ParseCacheType(const char* flag, const std::string& name) {
 
 Status SelectTier(const std::string& isa, const Config& config) {
   if (isa == "auto") {
-    return config.isa ? SetActiveSimdTier(*config.isa) : Status();
+    if (config.isa) return SetActiveSimdTier(*config.isa);
+    const std::string path = profile::TierAdvicePath();
+    // Without advice nothing about the machine is looked up.
+    if (path.empty() || access(path.c_str(), R_OK) != 0) return {};
+    const auto tier = profile::LoadTierAdvice(path, profile::DescribeMachine());
+    return tier ? SetActiveSimdTier(*tier) : Status();
   }
   ETALON_ASSIGN_OR_RETURN(const SimdTier tier, ParseSimdTier(isa));
   return SetActiveSimdTier(tier);

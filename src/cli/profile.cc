@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "io/atomic_file.h"
 #include "profile/bench_output.h"
+#include "profile/tier_advice.h"
 
 namespace etalon::cli {
 namespace {
@@ -24,7 +25,7 @@ struct ProfileOptions {
   profile::ProfileSettings settings;
   std::string html, trace, csv, json;
   bool roofs = false, remeasure = false, no_roofs = false;
-  bool tiers = false, scalar = false;
+  bool tiers = false, scalar = false, remember = false;
 };
 
 // Those remembered, or measured now and remembered.
@@ -44,6 +45,10 @@ Expected<profile::Roofs> GetRoofs(const profile::Machine& machine,
   }
   return roofs;
 }
+
+// A tier below the highest is advised when it takes less than this of its time:
+// what lies within the spread of measurements is no advice.
+constexpr double kClear = 0.97;
 
 // Every op on every tier, and which was fastest.
 Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
@@ -94,8 +99,7 @@ Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
       out += fmt::format(" {:>8.3f} ms", seconds[i] * 1e3);
       if (seconds[i] < seconds[best]) best = i;
     }
-    // What lies within the spread of measurements is no advice.
-    const bool clear = seconds[best] < 0.97 * seconds.back();
+    const bool clear = seconds[best] < kClear * seconds.back();
     out += fmt::format("  {}\n", clear ? SimdTierName(tiers[best])
                                        : SimdTierName(tiers.back()));
   };
@@ -105,8 +109,22 @@ Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
                      key.second.ShapeText()),
          entry.seconds);
   }
-  for (const auto& [test, entry] : totals) line(test, "all", entry.seconds);
+  std::vector<double> sums(tiers.size());
+  for (const auto& [test, entry] : totals) {
+    line(test, "all", entry.seconds);
+    for (size_t i = 0; i < tiers.size(); ++i) sums[i] += entry.seconds[i];
+  }
   out += "force one with --isa or ETALON_ISA; results are the same bits\n";
+  if (o.remember) {
+    const auto least = std::min_element(sums.begin(), sums.end());
+    const SimdTier best = *least < kClear * sums.back()
+                              ? tiers[static_cast<size_t>(least - sums.begin())]
+                              : tiers.back();
+    const std::string path = profile::TierAdvicePath();
+    ETALON_RETURN_IF_ERROR(SaveTierAdvice(path, machine, best));
+    out += fmt::format("--isa auto takes {} from now on: {}\n",
+                       SimdTierName(best), path);
+  }
   ETALON_RETURN_IF_ERROR(WriteStdout(out));
   return kExitOk;
 }
@@ -197,6 +215,8 @@ Action AddProfile(CLI::App& app) {
   c->add_option("--json", o->json, "everything")->type_name("FILE");
   c->add_flag("--tiers", o->tiers, "which SIMD tier is fastest for which op");
   c->add_flag("--scalar", o->scalar, "--tiers: the scalar tier too");
+  c->add_flag("--remember", o->remember,
+              "--tiers: --isa auto takes the fastest tier on this machine");
   c->add_flag("--roofs", o->roofs, "print the machine's measured roofs");
   c->add_flag("--remeasure", o->remeasure,
               "measure the roofs again, whatever is remembered");
