@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -90,7 +91,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   const std::vector<std::string> flags(argv + 4, argv + argc);
-  std::string file = "/tmp/etalon_bench_XXXXXX";
+  std::string file =
+      std::filesystem::temp_directory_path() / "etalon_bench_XXXXXX";
   const int fd = mkstemp(file.data());
   if (fd < 0) return 1;
   close(fd);
