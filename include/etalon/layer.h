@@ -9,8 +9,12 @@
 // (requirements B-70..B-74): ForwardOnTape keeps what Backward reads.
 // Gradients follow the one rule of etalon/backward.h: those of parameters are
 // added to, those of activations overwritten, the caller's d_output only read.
-// Wrong shapes, null data and non-finite switches are typed errors of the op
-// that meets them first; an op that refuses writes nothing.
+// Padding (requirement B-64): a width may be stored wider than it is, see
+// LayerConfig. Lanes of padding are never read from activations or caches,
+// whatever they hold, and are 0 in every buffer and cache row written. Those
+// of weights meet zeros only, so any finite numbers may lie there.
+// Buffers of wrong shape are typed errors and nothing is written; what else is
+// wrong, the op that meets it first reports.
 #ifndef ETALON_LAYER_H_
 #define ETALON_LAYER_H_
 
@@ -35,6 +39,13 @@ struct LayerConfig {
   size_t n_kv_heads = 0;
   size_t head_dim = 0;
   size_t ffn_dim = 0;  // of one expert in a mixture of experts
+  // Padded widths as stored, 0: no padding. Dense blocks only.
+  //   x, h [n_tokens, aligned_model_dim]; q, k, v, attn [n_tokens, heads *
+  //   aligned_head_dim], lanes [0, head_dim) of each head in use; weights and
+  //   biases accordingly. Matrices over the model width may also be views of
+  //   the first model_dim rows or columns, which leaves their padding unread.
+  size_t aligned_model_dim = 0;
+  size_t aligned_head_dim = 0;
   float rms_eps = 0.0f;
   bool use_rope = true;
   RopeStyle rope_style = RopeStyle::kHalfSplit;
@@ -42,6 +53,13 @@ struct LayerConfig {
   size_t n_experts_used = 0;
   bool normalize_expert_weights = true;
   float expert_weights_scale = 1.0f;
+
+  size_t head_pitch() const {
+    return aligned_head_dim == 0 ? head_dim : aligned_head_dim;
+  }
+  size_t model_pitch() const {
+    return aligned_model_dim == 0 ? model_dim : aligned_model_dim;
+  }
 };
 
 struct LayerWeights {
@@ -64,22 +82,30 @@ struct LayerBuffers {
   Span2D<float> v;
   Span2D<float> attn;  // [n_tokens, n_heads * head_dim]
   // [n_tokens, ffn_dim], dense only; may share memory with q, k, v and attn,
-  // which are done with when the feed-forward starts.
+  // which are done with when the feed-forward starts. Without rows: FusedMlp.
   Span2D<float> ffn;
-  Span2D<float> router_logits;   // [n_tokens, n_experts]
-  Span2D<int32_t> experts;       // [n_tokens, n_experts_used]
-  Span2D<float> expert_weights;  // [n_tokens, n_experts_used]
-  Span2D<float> moe_out;         // [n_tokens, model_dim]
+  std::span<float> rstd1, rstd2;  // [n_tokens] of the two norms, or empty
+  Span2D<float> router_logits;    // [n_tokens, n_experts]
+  Span2D<int32_t> experts;        // [n_tokens, n_experts_used]
+  Span2D<float> expert_weights;   // [n_tokens, n_experts_used]
+  Span2D<float> moe_out;          // [n_tokens, model_dim]
 };
 
 // Sees what each stage of a block made, in order, on the calling thread: for
 // dumps and for finding the stage where numbers go bad (requirement B-82).
 // Stages: input, ln1_out, q_proj, k_proj, v_proj, q_rope, k_rope, attn_out,
-// attn_proj, residual1, ln2_out, swiglu_out or router_logits, mlp_out, output.
+// attn_proj, residual1, ln2_out, swiglu_out (unless FusedMlp makes it) or
+// router_logits, mlp_out, output.
 class LayerObserver {
  public:
   virtual ~LayerObserver() = default;
+  // The stages that follow are those of this layer of a model.
+  virtual void OnLayer(size_t /*layer*/) {}
   virtual void OnStage(std::string_view stage, Span2D<const float> values) = 0;
+  // What goes into a product: the weights (wq, wk, wv, wo, w_gate, w_up,
+  // w_down), and as q8_buf the Q8_K rows that h is turned into for Q, K and V.
+  virtual void OnBlocks(std::string_view /*stage*/,
+                        const WeightMatrix& /*blocks*/) {}
 };
 
 // Where the tokens stand.
@@ -102,6 +128,19 @@ Status Forward(const LayerConfig& config, const LayerWeights& weights,
                const LayerState& state, const LayerBuffers& buffers,
                const Backend& backend, ExecContext& ctx);
 
+// out = (silu(x Wgate^T) * (x Wup^T)) Wdown^T in one call: tokens go in tiles
+// whose intermediate rows stay in the second-level cache, in the workspace
+// (requirements B-51, B-52). The bits of gemm_swiglu and gemm.
+struct MlpArgs {
+  Span2D<const float> x;  // [n_tokens, model_dim]
+  const Linear& gate;     // [ffn_dim, model_dim]
+  const Linear& up;
+  const Linear& down;  // [model_dim, ffn_dim]
+  Span2D<float> out;   // [n_tokens, model_dim], must not overlap x
+  Activations activations = Activations::kAuto;
+};
+Status FusedMlp(const MlpArgs& args, const Backend& backend, ExecContext& ctx);
+
 // Tokens of several sequences of seq_len, one after the other; positions and
 // RoPE tables as in LayerState (positions start anew in every sequence).
 struct BatchState {
@@ -112,7 +151,8 @@ struct BatchState {
   float attention_scale = 0.0f;
 };
 
-// What one layer's backward pass reads. [n_tokens, ...], all of them.
+// What one layer's backward pass reads. [n_tokens, ...], all of them; heads may
+// be padded (aligned_head_dim), the model width not.
 struct LayerTape {
   Span2D<float> x;   // input
   Span2D<float> h1;  // after the first norm

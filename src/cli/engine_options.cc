@@ -74,6 +74,9 @@ void EngineOptions::AddCompute(CLI::App& command, bool with_profile) {
                   "scalar, avx2, avx512, avx512-vnni, amx or auto; results are "
                   "the same bits on all (default auto, or ETALON_ISA)")
       ->type_name("TIER");
+  command.add_flag("--layer-debug", layer_debug,
+                   "a line on stderr for every stage of every layer: the "
+                   "range of its values, or how many are NaN or infinite");
   if (with_profile) {
     command
         .add_option(
@@ -116,6 +119,7 @@ Expected<Engine> SetUpEngine(const EngineOptions& options) {
   if (options.verbose) SetLogSink(StderrSink, nullptr, LogLevel::kDebug);
   ETALON_ASSIGN_OR_RETURN(engine.config, ConfigFromEnvironment());
   if (options.profile == "fast") engine.config.profile = Profile::kFast;
+  if (options.layer_debug) engine.config.layer_debug = true;
   // The stages' lines are of level info.
   if (engine.config.layer_debug && !options.verbose) {
     SetLogSink(StderrSink, nullptr, LogLevel::kInfo);

@@ -25,6 +25,7 @@ struct EngineOptions {
   size_t n_batch = 0;  // 0: the engine's choice
   bool no_check = false;
   bool verbose = false;
+  bool layer_debug = false;
 
   void AddModel(CLI::App& command);
   // Threads, tier, profile, backend. In `golden check` a profile is the port's.

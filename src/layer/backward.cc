@@ -5,40 +5,30 @@
 #include <array>
 
 #include "etalon/layer.h"
+#include "layer/views.h"
 
 namespace etalon::layer {
 namespace {
 
-template <class T>
-HeadsView<T> Heads(Span2D<T> rows, size_t n_heads, size_t head_dim) {
-  return {rows.data, rows.rows, n_heads, head_dim, rows.stride, head_dim};
-}
-HeadsView<const float> ConstHeads(Span2D<float> rows, size_t n_heads,
-                                  size_t head_dim) {
-  return Heads<const float>(rows, n_heads, head_dim);
-}
-
 // Rows [begin, begin + n) of a token-major buffer as keys or values.
 KvView TokensAsCache(Span2D<float> rows, size_t begin, size_t n, size_t n_heads,
-                     size_t head_dim) {
+                     size_t head_dim, size_t pitch) {
   const float* data = rows.data + begin * rows.stride;
   return {TensorType::kF32, reinterpret_cast<const std::byte*>(data),
           n_heads,          n,
-          head_dim,         head_dim,
+          head_dim,         pitch,
           rows.stride};
 }
 
-GemmPart Part(const Linear& linear, Span2D<float> out) {
-  return {linear.weights, linear.bias, out, linear.scale};
-}
 GemmBackwardPart BackwardPart(const Linear& linear, Span2D<const float> d_out,
                               const LinearGradient& gradient) {
   return {linear.weights, d_out, gradient.weights, gradient.bias, linear.scale};
 }
 
 // Dense rows of heads: one row of head_dim per head and token.
-Span2D<float> HeadRows(Span2D<float> rows, size_t head_dim) {
-  return {rows.data, rows.rows * rows.cols / head_dim, head_dim};
+Span2D<float> HeadRows(Span2D<float> rows, const LayerConfig& c) {
+  return {rows.data, rows.rows * rows.cols / c.head_pitch(), c.head_dim,
+          c.head_pitch()};
 }
 
 Expected<Span2D<float>> Allocate(Workspace& w, size_t rows, size_t cols) {
@@ -52,6 +42,11 @@ Status CheckDense(const LayerConfig& c, const BatchState& s, size_t n_tokens) {
                 fmt::format("layer backward: {} experts, only dense layers "
                             "have a backward pass",
                             c.n_experts));
+  ETALON_ENSURE(
+      c.model_pitch() == c.model_dim && c.head_pitch() >= c.head_dim,
+      fmt::format("layer backward: aligned widths {} and {}, may pad "
+                  "heads ({}) only",
+                  c.aligned_model_dim, c.aligned_head_dim, c.head_dim));
   ETALON_ENSURE(s.seq_len > 0 && n_tokens % s.seq_len == 0,
                 fmt::format("layer backward: {} tokens are no multiple of "
                             "seq_len {}",
@@ -63,8 +58,8 @@ Status CheckDense(const LayerConfig& c, const BatchState& s, size_t n_tokens) {
 
 Expected<LayerTape> AllocateTape(const LayerConfig& c, const LayerWeights& w,
                                  size_t n, Workspace& workspace) {
-  const size_t q_dim = c.n_heads * c.head_dim;
-  const size_t kv_dim = c.n_kv_heads * c.head_dim;
+  const size_t q_dim = c.n_heads * c.head_pitch();
+  const size_t kv_dim = c.n_kv_heads * c.head_pitch();
   LayerTape t;
   struct Row {
     Span2D<float>* rows;
@@ -112,21 +107,25 @@ Status ForwardOnTape(const LayerConfig& c, const LayerWeights& w,
                                        Part(w.k, norm_k ? t.k_raw : t.k),
                                        Part(w.v, t.v)};
   ETALON_RETURN_IF_ERROR(backend.gemm({t.h1, qkv, kF32}, ctx));
+  for (const GemmPart& part : qkv) {
+    ClearHeads(part.out, c.head_dim, c.head_pitch());
+  }
+  if (norm_q) ClearHeads(t.q, c.head_dim, c.head_pitch());
+  if (norm_k) ClearHeads(t.k, c.head_dim, c.head_pitch());
   if (norm_q) {
-    ETALON_RETURN_IF_ERROR(
-        backend.rms_norm({HeadRows(t.q_raw, c.head_dim), w.q_norm, c.rms_eps,
-                          HeadRows(t.q, c.head_dim), t.rstd_q},
-                         ctx));
+    ETALON_RETURN_IF_ERROR(backend.rms_norm(
+        {HeadRows(t.q_raw, c), w.q_norm, c.rms_eps, HeadRows(t.q, c), t.rstd_q},
+        ctx));
   }
   if (norm_k) {
-    ETALON_RETURN_IF_ERROR(
-        backend.rms_norm({HeadRows(t.k_raw, c.head_dim), w.k_norm, c.rms_eps,
-                          HeadRows(t.k, c.head_dim), t.rstd_k},
-                         ctx));
+    ETALON_RETURN_IF_ERROR(backend.rms_norm(
+        {HeadRows(t.k_raw, c), w.k_norm, c.rms_eps, HeadRows(t.k, c), t.rstd_k},
+        ctx));
   }
   if (c.use_rope) {
-    for (const auto& x : {Heads(t.q, c.n_heads, c.head_dim),
-                          Heads(t.k, c.n_kv_heads, c.head_dim)}) {
+    for (const auto& x :
+         {Heads(t.q, c.n_heads, c.head_dim, c.head_pitch()),
+          Heads(t.k, c.n_kv_heads, c.head_dim, c.head_pitch())}) {
       ETALON_RETURN_IF_ERROR(backend.rope(
           {x, s.positions, s.rope_cos, s.rope_sin, c.rope_style}, ctx));
     }
@@ -134,15 +133,20 @@ Status ForwardOnTape(const LayerConfig& c, const LayerWeights& w,
   for (size_t begin = 0; begin < n; begin += s.seq_len) {
     const size_t end = begin + s.seq_len;
     ETALON_RETURN_IF_ERROR(backend.attention(
-        {.q = ConstHeads(t.q.Rows(begin, end), c.n_heads, c.head_dim),
-         .k = TokensAsCache(t.k, begin, s.seq_len, c.n_kv_heads, c.head_dim),
-         .v = TokensAsCache(t.v, begin, s.seq_len, c.n_kv_heads, c.head_dim),
+        {.q = ConstHeads(t.q.Rows(begin, end), c.n_heads, c.head_dim,
+                         c.head_pitch()),
+         .k = TokensAsCache(t.k, begin, s.seq_len, c.n_kv_heads, c.head_dim,
+                            c.head_pitch()),
+         .v = TokensAsCache(t.v, begin, s.seq_len, c.n_kv_heads, c.head_dim,
+                            c.head_pitch()),
          .kv_len = s.seq_len,
          .scale = s.attention_scale,
          .causal = true,
-         .out = Heads(t.attn.Rows(begin, end), c.n_heads, c.head_dim)},
+         .out = Heads(t.attn.Rows(begin, end), c.n_heads, c.head_dim,
+                      c.head_pitch())},
         ctx));
   }
+  ClearHeads(t.attn, c.head_dim, c.head_pitch());
   const GemmPart o = Part(w.o, t.x_mid);
   ETALON_RETURN_IF_ERROR(backend.gemm({t.attn, {&o, 1}, kF32}, ctx));
   ETALON_RETURN_IF_ERROR(backend.add({t.x, t.x_mid, t.x_mid}, ctx));
@@ -185,23 +189,27 @@ Status Backward(const LayerConfig& c, const LayerWeights& w,
     ETALON_RETURN_IF_ERROR(ops::Add({d_output, d_mid, d_mid}, ctx));
   }
   // Attention: Wo, attention, RoPE, QK-norm, QKV, norm.
-  const size_t q_dim = c.n_heads * c.head_dim;
-  const size_t kv_dim = c.n_kv_heads * c.head_dim;
+  const size_t q_dim = c.n_heads * c.head_pitch();
+  const size_t kv_dim = c.n_kv_heads * c.head_pitch();
   ETALON_ASSIGN_OR_RETURN(auto d_attn, Allocate(memory, n, q_dim));
   ETALON_ASSIGN_OR_RETURN(auto d_q, Allocate(memory, n, q_dim));
   ETALON_ASSIGN_OR_RETURN(auto d_k, Allocate(memory, n, kv_dim));
   ETALON_ASSIGN_OR_RETURN(auto d_v, Allocate(memory, n, kv_dim));
   const GemmBackwardPart o = BackwardPart(w.o, d_mid, g.o);
   ETALON_RETURN_IF_ERROR(ops::GemmBackward({t.attn, {&o, 1}, d_attn}, ctx));
-  const auto q_heads = Heads(d_q, c.n_heads, c.head_dim);
-  const auto k_heads = Heads(d_k, c.n_kv_heads, c.head_dim);
+  const auto q_heads = Heads(d_q, c.n_heads, c.head_dim, c.head_pitch());
+  const auto k_heads = Heads(d_k, c.n_kv_heads, c.head_dim, c.head_pitch());
   ETALON_RETURN_IF_ERROR(ops::AttentionBackward(
-      {ConstHeads(t.q, c.n_heads, c.head_dim),
-       ConstHeads(t.k, c.n_kv_heads, c.head_dim),
-       ConstHeads(t.v, c.n_kv_heads, c.head_dim), s.seq_len, s.attention_scale,
-       ConstHeads(d_attn, c.n_heads, c.head_dim), q_heads, k_heads,
-       Heads(d_v, c.n_kv_heads, c.head_dim)},
+      {ConstHeads(t.q, c.n_heads, c.head_dim, c.head_pitch()),
+       ConstHeads(t.k, c.n_kv_heads, c.head_dim, c.head_pitch()),
+       ConstHeads(t.v, c.n_kv_heads, c.head_dim, c.head_pitch()), s.seq_len,
+       s.attention_scale,
+       ConstHeads(d_attn, c.n_heads, c.head_dim, c.head_pitch()), q_heads,
+       k_heads, Heads(d_v, c.n_kv_heads, c.head_dim, c.head_pitch())},
       ctx));
+  for (const auto& d : {d_q, d_k, d_v}) {
+    ClearHeads(d, c.head_dim, c.head_pitch());
+  }
   if (c.use_rope) {
     for (const auto& d : {q_heads, k_heads}) {
       ETALON_RETURN_IF_ERROR(ops::RopeBackward(
@@ -209,16 +217,14 @@ Status Backward(const LayerConfig& c, const LayerWeights& w,
     }
   }
   if (!w.q_norm.empty()) {
-    const Span2D<float> d = HeadRows(d_q, c.head_dim);
+    const Span2D<float> d = HeadRows(d_q, c);
     ETALON_RETURN_IF_ERROR(ops::RmsNormBackward(
-        {HeadRows(t.q_raw, c.head_dim), w.q_norm, t.rstd_q, d, d, g.q_norm},
-        ctx));
+        {HeadRows(t.q_raw, c), w.q_norm, t.rstd_q, d, d, g.q_norm}, ctx));
   }
   if (!w.k_norm.empty()) {
-    const Span2D<float> d = HeadRows(d_k, c.head_dim);
+    const Span2D<float> d = HeadRows(d_k, c);
     ETALON_RETURN_IF_ERROR(ops::RmsNormBackward(
-        {HeadRows(t.k_raw, c.head_dim), w.k_norm, t.rstd_k, d, d, g.k_norm},
-        ctx));
+        {HeadRows(t.k_raw, c), w.k_norm, t.rstd_k, d, d, g.k_norm}, ctx));
   }
   const std::array<GemmBackwardPart, 3> qkv = {BackwardPart(w.q, d_q, g.q),
                                                BackwardPart(w.k, d_k, g.k),

@@ -209,7 +209,8 @@ Status Session::Chunk(std::span<const int32_t> tokens, Span2D<float> logits) {
   const Weights& weights = model_.weights();
   const Backend& backend = *options_.backend;
   const size_t n = tokens.size();
-  ExecContext ctx{&workspace_, &options_.config, options_.n_threads};
+  ExecContext ctx{&workspace_, &options_.config,
+                  options_.config.strict_parity ? 1 : options_.n_threads};
 
   FillPositions(n);
   layer::LayerState state;
@@ -223,12 +224,16 @@ Status Session::Chunk(std::span<const int32_t> tokens, Span2D<float> logits) {
                                                          : Activations::kF32;
 
   layer::LogObserver log_stages;
-  if (options_.config.layer_debug) state.observer = &log_stages;
+  state.observer = options_.observer;
+  if (state.observer == nullptr && options_.config.layer_debug) {
+    state.observer = &log_stages;
+  }
 
   const Span2D<float> x = Corner(buffers_.x, n, hp.model_dim);
   ETALON_RETURN_IF_ERROR(
       backend.embedding({weights.token_embd, tokens, x}, ctx));
   for (size_t i = 0; i < hp.n_layers; ++i) {
+    if (state.observer != nullptr) state.observer->OnLayer(i);
     state.k_cache = cache_.k(i);
     state.v_cache = cache_.v(i);
     ETALON_RETURN_IF_ERROR(layer::Forward(model_.LayerConfigOf(i),

@@ -27,6 +27,8 @@ struct SessionOptions {
   int n_threads = 1;
   const Backend* backend = &CpuBackend();
   Config config;
+  // Shown every stage of every layer, for dumps; must outlive the session.
+  layer::LayerObserver* observer = nullptr;
 };
 
 class Session {
@@ -47,6 +49,8 @@ class Session {
   void Truncate(size_t n) { n_past_ = std::min(n_past_, n); }
 
   const Model& model() const { return model_; }
+  // Switches may change at any time: the next Append looks at them (B-84).
+  Config& config() { return options_.config; }
   uint64_t kv_bytes() const { return cache_.bytes(); }
   const Workspace& workspace() const { return workspace_; }
   // Called after each chunk of a prefill with the tokens done of this Append.

@@ -9,6 +9,7 @@
 #include "etalon/config.h"
 #include "etalon/layer.h"
 #include "layer/log_observer.h"
+#include "quant/block_formats.h"
 #include "tests/util/backward_fixture.h"
 
 namespace etalon::layer {
@@ -91,6 +92,24 @@ TEST(LayerObserver, B82LinesTellRangesOrCounts) {
   x.at(1, 0) = INFINITY;
   EXPECT_EQ(DescribeStage("mlp_out", x.span()),
             "[LAYER_DEBUG] mlp_out                        size=6 nan=1 inf=2");
+}
+
+TEST(LayerObserver, B82LinesTellTheScalesOfBlocks) {
+  BlockQ4_K weights[2] = {};
+  weights[0].d = 0x3800;     // 0.5
+  weights[1].d = 0xb400;     // -0.25
+  weights[1].dmin = 0x7e00;  // NaN
+  const auto* bytes = reinterpret_cast<const std::byte*>(weights);
+  EXPECT_EQ(DescribeBlocks("wq", {TensorType::kQ4_K, bytes, 2, 256, 144}),
+            "[LAYER_DEBUG] wq                             Q4_K size=512 "
+            "d=[-0.25, 0.5] nan=0 inf=0 dmin=[0, 0] nan=1 inf=0");
+  BlockQ8_K rows[2] = {};
+  rows[0].d = -0.125f;
+  rows[1].d = NAN;
+  bytes = reinterpret_cast<const std::byte*>(rows);
+  EXPECT_EQ(DescribeBlocks("q8_buf", {TensorType::kQ8_K, bytes, 2, 256, 292}),
+            "[LAYER_DEBUG] q8_buf                         Q8_K size=512 "
+            "d=[-0.125, -0.125] nan=1 inf=0");
 }
 
 }  // namespace

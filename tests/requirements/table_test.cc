@@ -4,6 +4,7 @@
 //   ETALON_WRITE_TABLE=1 build/requirements_tests
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -85,6 +86,34 @@ TEST(RequirementsTable, NamesTestsThatExist) {
     EXPECT_TRUE(!r.tests.empty() || *r.open != '\0') << r.id;
     for (const std::string& test : r.tests) {
       EXPECT_TRUE(names.contains(test)) << r.id << ": no test " << test;
+    }
+  }
+}
+
+// Every requirement of the layer is there and one of its tests bears its ID.
+TEST(RequirementsTable, EveryLayerRequirementIsNamedByATest) {
+  std::set<std::string> rows;
+  for (const Requirement& r : Requirements()) {
+    const std::string id = r.id;
+    EXPECT_TRUE(rows.insert(id).second) << id << " twice";
+    if (id[0] != 'B') continue;
+    EXPECT_STREQ(r.open, "") << id;
+    const std::string in_a_name = "B" + id.substr(2);
+    EXPECT_TRUE(std::any_of(r.tests.begin(), r.tests.end(),
+                            [&](const std::string& test) {
+                              return test.find(in_a_name) != std::string::npos;
+                            }))
+        << id;
+  }
+  // First and last ID of each group.
+  for (const auto& [first, last] :
+       {std::pair{1, 6}, std::pair{10, 28}, std::pair{30, 33},
+        std::pair{40, 45}, std::pair{50, 52}, std::pair{60, 64},
+        std::pair{70, 74}, std::pair{80, 84}}) {
+    for (int i = first; i <= last; ++i) {
+      const std::string id =
+          std::string("B-") + (i < 10 ? "0" : "") + std::to_string(i);
+      EXPECT_TRUE(rows.contains(id)) << id;
     }
   }
 }
