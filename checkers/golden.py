@@ -273,7 +273,7 @@ class Profile:
         exp_ulp_per_x=0.0, div_ulp=0.5, rsqrt_ulp=1.0, f64_norm_sum=False,
         u_in=0.0, in_tiny=0.0, in_max=math.inf, u_p=0.0, u_out=0.0,
         kv_chunk=0, tiny=2.0**-150, angle_rel=0.0, trig_abs=0.0,
-        quantized="block", bound_of=None)
+        tanh_ulp=2.0, quantized="block", bound_of=None)
 
     def __init__(self, fields):
         for name in ("name", "source"):
@@ -309,10 +309,9 @@ class Profile:
         self.e = 2 * self.u * self.exp_ulp
         self.b = 2 * self.u * self.exp_ulp_per_x
         self.div = 2 * self.u * self.div_ulp
+        self.e_tiny = (self.exp_ulp + 104 * self.exp_ulp_per_x) * 2.0**-149
         self.inputs = 2 * self.u_in + self.u_in * self.u_in
         self.ftz = self.tiny if self.tiny > 2.0**-127 else 0.0
-        # A subnormal exp's ulps are 2^-149.
-        self.e_tiny = (self.exp_ulp + 104 * self.exp_ulp_per_x) * 2.0**-149
         self.t_in = 2 * self.in_tiny + self.ftz
         self.unfused = 0 if self.fused else 1
 
@@ -346,14 +345,16 @@ def _kappas(p, bound, case):
         return {1: (1 + g(p.dot(n), p.u_acc)) * (1 + p.inputs)
                 * (1 + g(2, u)) - 1, 2: u, 3: p.tiny, 4: p.t_in}
     if bound == "gemm_quantized":
-        k = {2: u, 3: p.tiny}
+        q = max(0.0, p.div_ulp - 0.5)
+        k = {2: u, 3: p.tiny, 5: 8 * u * q, 7: 1 if q > 0 else 0}
+        sub = 16 if case.params.get("type") == "Q6_K" else 32
         block = 256 if case.params.get("act") == "q8_k" else 32
         if p.quantized == "block":
             k[1] = g(2 * n / block + 4 + p.unfused, u)
         elif p.quantized == "sub_block":
-            k[4] = g(2 * n / 32 + 6 + p.unfused, u)
+            k[4] = g(2 * n / sub + 6 + p.unfused, u)
         else:
-            k[5] = ((1 + g(p.dot(n) + 2, p.u_acc)) * (1 + p.inputs)
+            k[5] += ((1 + g(p.dot(n) + 2, p.u_acc)) * (1 + p.inputs)
                     * (1 + g(2, u)) - 1)
             k[6] = p.t_in
         return k
@@ -379,29 +380,43 @@ def _kappas(p, bound, case):
     raise Unusable(f"unknown bound {bound}")
 
 
-def _attention_bound(p, case, y, c):
+def _attention_bound(p, case, y, c, variant, gated):
     u = p.u
     n = case.params["kv_len"]
     r = n if p.kv_chunk == 0 else math.ceil(n / p.kv_chunk)
+    r += 1 if variant else 0
     keys = n if p.kv_chunk == 0 else min(n, p.kv_chunk)
     dot = p.dot(case.extent("q"))
     k1 = (1 + p.gamma(dot, p.u_acc)) * (1 + p.inputs) * (1 + u) - 1
+    if variant:
+        k1 = k1 * np.exp(2 * (k1 * c(14) + p.t_in * c(15)))
     k2 = 2 * u + p.b
+    k5 = 2 * u * p.tanh_ulp + u + p.div
+    o = c(16) if gated else y
     k3 = (1 + r) * p.e + r * u
     k4 = ((1 + p.gamma(keys + 2 * r + 3 + p.unfused, p.u_acc))
           * (1 + p.u_p) * (1 + p.u_in) - 1)
-    delta = k1 * c(6) + k2 * c(7) + k3 + p.t_in * c(9)
+    delta = (k1 * c(6) + k2 * c(7) + k3 + p.t_in * c(9) + k5 * c(11)
+             + u * c(13))
     theta = np.expm1(delta)
     small = theta < 0.5
     t = np.where(small, theta, 0.25)
-    first = ((k1 * c(1) + k2 * c(2) + k3 * c(3) + p.t_in * c(8))
+    first = ((k1 * c(1) + k2 * c(2) + k3 * c(3) + p.t_in * c(8)
+              + k5 * c(10) + u * c(12))
              * (t / delta) / (1 - t))
     centred = np.where(small, np.fmin(2 * c(5), first), 2 * c(5))
     values = np.where(small, np.fmin(c(5), c(4) * (1 + 2 * t)), c(5))
     underflow = (p.tiny * n * (4 * c(5) + 2) + p.e_tiny * n * 2 * c(5)
                  + p.in_tiny * (2 * n * c(5) + 2))
-    return (centred + k4 * (values + y) + (u + p.div + p.u_out) * y
-            + underflow) * (1 + 2.0**-19)
+    bound = (centred + k4 * (values + o) + (u + p.div + p.u_out) * o
+             + underflow) * (1 + 2.0**-19)
+    if not gated:
+        return bound
+    # Times a sigmoid: exp damped by 1 - sigmoid, a sum, a division, a product.
+    g = ((p.e + 88 * p.b) * c(18) + 2 * u + p.div
+         + np.where(c(17) < float.fromhex("0x1.7p-126"), 1, 0))
+    return (bound * (c(17) + 2 * p.tiny) * (1 + g) + g * y
+            + p.tiny * (2 + o)) * (1 + 2.0**-19)
 
 
 # ---- cases ----
@@ -413,8 +428,8 @@ class Verdict:
 
 
 OPS = set("""dequantize embedding quantize_q8_k quantize_q8_0 gemm gemm_swiglu
-rms_norm softmax rope swiglu add scale_rows kv_write attention moe_router
-moe_ffn""".split())
+rms_norm softmax rope swiglu add scale_rows kv_write attention
+attention_variant moe_router moe_ffn""".split())
 
 
 class NoBound(Exception):
@@ -478,8 +493,6 @@ class Case:
         y = np.abs(f[name + ".y"].array.astype(float).ravel())
         n, shape = y.size, output["shape"]
         bound = output.get("bound", output["judge"])
-        if output["judge"] == "scales":
-            return 2 * y * (p.div_ulp - 0.5) * 4 * p.u
         if bound == "stored":
             key = f"{name}.bound.{p.bound_of}"
             if key not in f:
@@ -502,8 +515,15 @@ class Case:
             return x if x.size == n else np.repeat(x, cols)
 
         with np.errstate(all="ignore"):
-            if bound == "attention":
-                return _attention_bound(p, self, y, c)
+            if output["judge"] == "scales":
+                q = max(0.0, p.div_ulp - 0.5)
+                return 8 * p.u * q * y + (c(1) if q > 0 else 0)
+            if bound in ("attention", "attention_variant"):
+                variant = bound == "attention_variant"
+                if variant and f"{name}.c15" not in f:
+                    raise Unusable("magnitudes are missing")
+                return _attention_bound(p, self, y, c, variant,
+                                        variant and f"{name}.c18" in f)
             total = np.zeros(n)
             for j, k in sorted(_kappas(p, bound, self).items()):
                 if k != 0:

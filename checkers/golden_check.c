@@ -26,13 +26,9 @@ int main(int argc, char** argv) {
     }
     golden_unload(c);
   }
-  for (i = 0; i < GOLDEN_N_STATUSES; ++i)
-    fprintf(stderr, "%s %lu  ", kNames[i], (unsigned long)count[i]);
+  for (i = 0; i < GOLDEN_N_STATUSES; ++i) fprintf(stderr, "%s %lu  ", kNames[i], (unsigned long)count[i]);
   fprintf(stderr, "\n");
   golden_close(pack);
   golden_profile_free(profile);
-  return count[GOLDEN_FAIL] + count[GOLDEN_ERROR] == 0 &&
-                 count[GOLDEN_PASS] + count[GOLDEN_WARN] > 0
-             ? 0
-             : 6;
+  return count[GOLDEN_FAIL] + count[GOLDEN_ERROR] == 0 && count[GOLDEN_PASS] + count[GOLDEN_WARN] > 0 ? 0 : 6;
 }

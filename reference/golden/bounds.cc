@@ -129,6 +129,16 @@ Expected<std::vector<double>> Bounds(const Case& c, const Output& out,
     return reference::AttentionTolerance(oracle, p, d,
                                          static_cast<size_t>(kv_len));
   }
+  if (b == "attention_variant") {
+    if (oracle.c.size() != 18) ETALON_RETURN_IF_ERROR(want(15));
+    ETALON_ASSIGN_OR_RETURN(const size_t d, LastExtent(c, "q"));
+    ETALON_ASSIGN_OR_RETURN(const int64_t kv_len, c.Int("kv_len"));
+    if (kv_len <= 0) {
+      return BadInput(fmt::format("case {}: kv_len is {}", c.id, kv_len));
+    }
+    return reference::AttentionTolerance(oracle, p, d,
+                                         static_cast<size_t>(kv_len));
+  }
   if (b == "router_weights") {
     ETALON_RETURN_IF_ERROR(want(3));
     ETALON_ASSIGN_OR_RETURN(const size_t n, LastExtent(c, "logits"));

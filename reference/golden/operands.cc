@@ -204,18 +204,39 @@ Expected<HeadsView<const float>> Operands::Heads(std::string_view name) {
                                 s->stride(1)};
 }
 
-Expected<KvView> Operands::Cache(std::string_view name) {
+Expected<KvView> Operands::Cache(std::string_view name, size_t head_dim) {
   ETALON_ASSIGN_OR_RETURN(const Input* input, case_.GetInput(name));
-  const bool half = input->dtype == DType::kF16;
-  ETALON_ASSIGN_OR_RETURN(Strided * s,
-                          Get(name, half ? DType::kF16 : DType::kF32, 3));
-  return KvView{half ? TensorType::kF16 : TensorType::kF32,
-                s->data(),
-                s->shape()[0],
-                s->shape()[1],
-                s->shape()[2],
-                s->stride(0),
-                s->stride(1)};
+  ETALON_ASSIGN_OR_RETURN(Strided * s, Get(name, input->dtype, 3));
+  KvView view{TensorType::kF32, s->data(),    s->shape()[0], s->shape()[1],
+              s->shape()[2],    s->stride(0), s->stride(1)};
+  switch (input->dtype) {
+    case DType::kF32:
+      return view;
+    case DType::kF16:
+      view.type = TensorType::kF16;
+      return view;
+    case DType::kBF16:
+      view.type = TensorType::kBF16;
+      return view;
+    case DType::kU8:
+      break;
+    default:
+      return Bad(name, "is neither F32, F16, BF16 nor bytes of blocks");
+  }
+  // Strides count elements: of 34 bytes, 32.
+  const auto format = *reference::WeightFormat(TensorType::kQ8_0);
+  const size_t blocks = (head_dim + format.block_size - 1) / format.block_size;
+  if (s->shape()[2] != blocks * format.block_bytes ||
+      s->stride(0) % format.block_bytes != 0 ||
+      s->stride(1) % format.block_bytes != 0) {
+    return Bad(name, fmt::format("rows of {} bytes, want {} blocks of Q8_0",
+                                 s->shape()[2], blocks));
+  }
+  view.type = TensorType::kQ8_0;
+  view.head_dim = head_dim;
+  view.head_stride = s->stride(0) / format.block_bytes * format.block_size;
+  view.pos_stride = s->stride(1) / format.block_bytes * format.block_size;
+  return view;
 }
 
 Expected<WeightMatrix> Operands::Weights(std::string_view name,

@@ -54,7 +54,9 @@ class Operands {
   Expected<std::span<const int32_t>> Ints(std::string_view name);
   Expected<Span2D<const int32_t>> IntMatrix(std::string_view name);
   Expected<HeadsView<const float>> Heads(std::string_view name);
-  Expected<KvView> Cache(std::string_view name);
+  // Keys or values: F32, F16, BF16, or bytes of Q8_0 rows of `head_dim` lanes,
+  // the last block padded.
+  Expected<KvView> Cache(std::string_view name, size_t head_dim);
   // [rows, ...] of the type that `type_param` names.
   Expected<WeightMatrix> Weights(std::string_view name,
                                  const std::string& type_param = "type");

@@ -1,5 +1,4 @@
-// Attention and the KV cache. A variant of attention is one more row here, with
-// its own params, oracle and formula.
+// Attention, its variants and the KV cache.
 #include <cmath>
 
 #include "reference/formats.h"
@@ -14,8 +13,9 @@ using reference::Oracle;
 Expected<AttentionArgs> AttentionOf(Operands& o) {
   AttentionArgs args;
   ETALON_ASSIGN_OR_RETURN(args.q, o.Heads("q"));
-  ETALON_ASSIGN_OR_RETURN(args.k, o.Cache("k"));
-  ETALON_ASSIGN_OR_RETURN(args.v, o.Cache("v"));
+  ETALON_ASSIGN_OR_RETURN(args.out, o.OutHeads(0));
+  ETALON_ASSIGN_OR_RETURN(args.k, o.Cache("k", args.q.head_dim));
+  ETALON_ASSIGN_OR_RETURN(args.v, o.Cache("v", args.out.head_dim));
   ETALON_ASSIGN_OR_RETURN(const int64_t kv_len, o.golden_case().Int("kv_len"));
   ETALON_ASSIGN_OR_RETURN(const int64_t causal, o.golden_case().Int("causal"));
   if (kv_len < 0) {
@@ -24,7 +24,31 @@ Expected<AttentionArgs> AttentionOf(Operands& o) {
   args.kv_len = static_cast<size_t>(kv_len);
   args.causal = causal != 0;
   ETALON_ASSIGN_OR_RETURN(args.scale, o.golden_case().Float("scale"));
-  ETALON_ASSIGN_OR_RETURN(args.out, o.OutHeads(0));
+  const Case& c = o.golden_case();
+  if (c.op == "attention") return args;
+  AttentionVariant& variant = args.variant;
+  if (c.params.contains("window")) {
+    ETALON_ASSIGN_OR_RETURN(const int64_t window, c.Int("window"));
+    if (window < 0) return BadInput("case " + c.id + ": window is negative");
+    variant.window = static_cast<size_t>(window);
+  }
+  if (c.params.contains("softcap_bits")) {
+    ETALON_ASSIGN_OR_RETURN(variant.softcap, c.Float("softcap"));
+  }
+  ETALON_ASSIGN_OR_RETURN(variant.alibi_slopes,
+                          o.OptionalVector("alibi_slopes"));
+  ETALON_ASSIGN_OR_RETURN(variant.sinks, o.OptionalVector("sinks"));
+  if (o.Has("mask")) {
+    ETALON_ASSIGN_OR_RETURN(const auto mask, o.Heads("mask"));
+    if (mask.n_tokens != args.q.n_tokens || mask.n_heads != args.q.n_heads ||
+        mask.head_dim != args.kv_len) {
+      return BadInput("case " + c.id + ": mask is not [tokens, heads, kv_len]");
+    }
+    variant.mask = {mask.data, mask.token_stride, mask.head_stride};
+  }
+  if (o.Has("gate")) {
+    ETALON_ASSIGN_OR_RETURN(args.gate, o.Heads("gate"));
+  }
   return args;
 }
 Status RunAttention(const Subject& s, Operands& o) {
@@ -35,8 +59,12 @@ Status RunAttention(const Subject& s, Operands& o) {
 // as a central difference of the oracle: the step of 2^-10 leaves 2^-20.
 Status ExpectAttention(Operands& o, TensorFile& expected) {
   ETALON_ASSIGN_OR_RETURN(AttentionArgs args, AttentionOf(o));
-  ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
-                          reference::AttentionOracle(args));
+  ETALON_ASSIGN_OR_RETURN(Oracle oracle, reference::AttentionOracle(args));
+  // A variant without magnitudes of its own (window, types) has them as 0: what
+  // the file holds says which formula applies.
+  if (o.golden_case().op != "attention" && oracle.c.size() < 15) {
+    oracle.c.resize(15, std::vector<double>(oracle.value.size(), 0.0));
+  }
   Emit("out", o.out(0).shape(), oracle, expected);
   const float scale = args.scale;
   args.scale = scale * (1.0f + 0x1p-10f);
@@ -130,6 +158,10 @@ Status ExpectKvWrite(Operands& o, TensorFile& expected) {
 
 std::vector<Op> AttentionOps() {
   return {{"attention", RunAttention, ExpectAttention, {"token", "head", "d"}},
+          {"attention_variant",
+           RunAttention,
+           ExpectAttention,
+           {"token", "head", "d"}},
           {"kv_write", RunKvWrite, ExpectKvWrite, {"head", "token", "d"}}};
 }
 

@@ -14,6 +14,16 @@ Expected<Activations> ActivationsOf(const Case& c) {
   return BadInput("case " + c.id + ": unknown act " + act);
 }
 
+// "type_up" where gate and up differ.
+std::string UpType(const Case& c) {
+  return c.params.contains("type_up") ? "type_up" : "type";
+}
+
+// A factor that may be absent.
+Expected<float> Factor(const Case& c, const std::string& name) {
+  return c.params.contains(name + "_bits") ? c.Float(name) : 1.0f;
+}
+
 struct Product {
   GemmPart part;
   GemmArgs args() const { return {x, {&part, 1}, activations}; }
@@ -46,7 +56,12 @@ Expected<GemmSwiGluArgs> GemmSwiGluOf(Operands& o) {
   GemmSwiGluArgs args;
   ETALON_ASSIGN_OR_RETURN(args.x, o.Matrix("x"));
   ETALON_ASSIGN_OR_RETURN(args.gate.weights, o.Weights("gate"));
-  ETALON_ASSIGN_OR_RETURN(args.up.weights, o.Weights("up"));
+  const Case& c = o.golden_case();
+  ETALON_ASSIGN_OR_RETURN(args.up.weights, o.Weights("up", UpType(c)));
+  ETALON_ASSIGN_OR_RETURN(args.gate.bias, o.OptionalVector("gate_bias"));
+  ETALON_ASSIGN_OR_RETURN(args.up.bias, o.OptionalVector("up_bias"));
+  ETALON_ASSIGN_OR_RETURN(args.gate.scale, Factor(c, "gate_scale"));
+  ETALON_ASSIGN_OR_RETURN(args.up.scale, Factor(c, "up_scale"));
   ETALON_ASSIGN_OR_RETURN(args.out, o.OutMatrix(0));
   ETALON_ASSIGN_OR_RETURN(args.activations, ActivationsOf(o.golden_case()));
   return args;
@@ -76,8 +91,11 @@ Expected<MoeFfnArgs> MoeFfnOf(Operands& o) {
   ETALON_ASSIGN_OR_RETURN(args.experts, o.IntMatrix("experts"));
   ETALON_ASSIGN_OR_RETURN(args.weights, o.Matrix("weights"));
   ETALON_ASSIGN_OR_RETURN(args.gate, o.Experts("gate"));
-  ETALON_ASSIGN_OR_RETURN(args.up, o.Experts("up"));
+  ETALON_ASSIGN_OR_RETURN(args.up, o.Experts("up", UpType(o.golden_case())));
   ETALON_ASSIGN_OR_RETURN(args.down, o.Experts("down", "type_down"));
+  ETALON_ASSIGN_OR_RETURN(args.gate.scales, o.OptionalVector("gate_scales"));
+  ETALON_ASSIGN_OR_RETURN(args.up.scales, o.OptionalVector("up_scales"));
+  ETALON_ASSIGN_OR_RETURN(args.down.scales, o.OptionalVector("down_scales"));
   ETALON_ASSIGN_OR_RETURN(args.out, o.OutMatrix(0));
   ETALON_ASSIGN_OR_RETURN(args.activations, ActivationsOf(o.golden_case()));
   return args;

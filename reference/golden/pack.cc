@@ -21,16 +21,6 @@ std::string Text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Of the bytes, every NaN of an f32 being the same one.
-std::string StrictDigest(const Tensor& t) {
-  if (t.dtype != DType::kF32) return Sha256Hex(t.bytes);
-  Tensor canonical = t;
-  for (float& x : canonical.As<float>()) {
-    if (std::isnan(x)) x = std::bit_cast<float>(0x7FC00000u);
-  }
-  return Sha256Hex(canonical.bytes);
-}
-
 // The digest of a path in SHA256SUMS; empty: not listed.
 std::string FindDigest(std::string_view sums, std::string_view path) {
   while (!sums.empty()) {
@@ -53,6 +43,15 @@ Status CheckDigest(std::span<const std::byte> bytes, const std::string& want,
 }
 
 }  // namespace
+
+std::string StrictDigest(const Tensor& t) {
+  if (t.dtype != DType::kF32) return Sha256Hex(t.bytes);
+  Tensor canonical = t;
+  for (float& x : canonical.As<float>()) {
+    if (std::isnan(x)) x = std::bit_cast<float>(0x7FC00000u);
+  }
+  return Sha256Hex(canonical.bytes);
+}
 
 Status CompleteCase(Case& c, const Subject& strict) {
   ETALON_RETURN_IF_ERROR(MakeInputs(c));
@@ -78,39 +77,49 @@ std::vector<std::byte> CaseFile(const Case& c) {
   return WriteSafetensors(file);
 }
 
-Status WritePack(const Manifest& manifest, const WriteFile& write,
-                 const Progress& progress) {
-  Manifest m = manifest;
+PackWriter::PackWriter(std::string_view suite, WriteFile write)
+    : write_(std::move(write)) {
+  manifest_.suite = suite;
+}
+
+Status PackWriter::Add(Case c) {
+  if (c.kind != CaseKind::kProcedural) {
+    const std::vector<std::byte> bytes = CaseFile(c);
+    c.file_sha256 = Sha256Hex(bytes);
+    ETALON_RETURN_IF_ERROR(write_(c.path(), bytes));
+  }
+  for (Input& i : c.inputs) i.data = {};
+  c.expected = {};
+  manifest_.cases.push_back(std::move(c));
+  return {};
+}
+
+Status PackWriter::Finish() {
   std::string sums;
   const auto put = [&](const std::string& path,
                        std::string_view text) -> Status {
     sums += fmt::format("{}  {}\n", Sha256Hex(Bytes(text)), path);
-    return write(path, Bytes(text));
+    return write_(path, Bytes(text));
   };
   for (const ShippedProfile& p : ShippedProfiles()) {
-    m.profiles.emplace_back(p.name);
+    manifest_.profiles.emplace_back(p.name);
     ETALON_RETURN_IF_ERROR(
         put(fmt::format("profiles/{}.json", p.name), p.json));
   }
-  for (size_t i = 0; i < m.cases.size(); ++i) {
-    Case& c = m.cases[i];
-    if (c.kind == CaseKind::kProcedural) continue;
-    const std::vector<std::byte> bytes = CaseFile(c);
-    c.file_sha256 = Sha256Hex(bytes);
-    ETALON_RETURN_IF_ERROR(write(c.path(), bytes));
-    if (progress && !progress(i + 1, m.cases.size())) break;
-  }
-  ETALON_RETURN_IF_ERROR(put("manifest.json", WriteManifest(m)));
-  return write("SHA256SUMS", Bytes(sums));
+  ETALON_RETURN_IF_ERROR(put("manifest.json", WriteManifest(manifest_)));
+  return write_("SHA256SUMS", Bytes(sums));
 }
 
 Status MakePack(std::string_view suite, const Subject& strict,
                 const WriteFile& write, const Progress& progress) {
-  Manifest m;
-  m.suite = suite;
-  ETALON_ASSIGN_OR_RETURN(m.cases, DescribeSuite(suite));
-  for (Case& c : m.cases) ETALON_RETURN_IF_ERROR(CompleteCase(c, strict));
-  return WritePack(m, write, progress);
+  PackWriter writer(suite, write);
+  ETALON_ASSIGN_OR_RETURN(std::vector<Case> cases, DescribeSuite(suite));
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ETALON_RETURN_IF_ERROR(CompleteCase(cases[i], strict));
+    ETALON_RETURN_IF_ERROR(writer.Add(std::move(cases[i])));
+    if (progress && !progress(i + 1, cases.size())) return {};
+  }
+  return writer.Finish();
 }
 
 Expected<Manifest> ReadPack(const ReadFile& read) {

@@ -25,17 +25,31 @@ using Progress = std::function<bool(size_t done, size_t n)>;
 // by `strict`. Procedural cases stay descriptions.
 Status CompleteCase(Case& c, const Subject& strict);
 
+// SHA-256 of the bytes, every NaN of an f32 being 0x7FC00000.
+std::string StrictDigest(const Tensor& t);
+
 // The file of a case: inputs without a recipe (all of a stored case), expected
 // values.
 std::vector<std::byte> CaseFile(const Case& c);
+
+// A pack written case by case, one in memory at a time.
+class PackWriter {
+ public:
+  PackWriter(std::string_view suite, WriteFile write);
+  // Writes the file of a complete case, keeps its description.
+  Status Add(Case c);
+  // Profiles, manifest, digests: the pack is complete.
+  Status Finish();
+
+ private:
+  Manifest manifest_;
+  WriteFile write_;
+};
 
 // Writes manifest, profiles, digests and case files. Byte for byte the same
 // wherever it runs.
 Status MakePack(std::string_view suite, const Subject& strict,
                 const WriteFile& write, const Progress& progress = {});
-// The same for cases that are complete.
-Status WritePack(const Manifest& manifest, const WriteFile& write,
-                 const Progress& progress = {});
 
 // Manifest, its digest verified.
 Expected<Manifest> ReadPack(const ReadFile& read);

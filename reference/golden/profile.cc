@@ -20,6 +20,7 @@ const std::map<std::string, double reference::Profile::*>& Numbers() {
       {"exp_ulp_per_x", &P::exp_ulp_per_x},
       {"div_ulp", &P::div_ulp},
       {"rsqrt_ulp", &P::rsqrt_ulp},
+      {"tanh_ulp", &P::tanh_ulp},
       {"u_in", &P::u_in},
       {"in_tiny", &P::in_tiny},
       {"in_max", &P::in_max},

@@ -40,6 +40,7 @@ constexpr Generator kGenerators[] = {
     {"attention", internal::DescribeAttention, 60, 1000, 60},
     {"moe_router", internal::DescribeRouter, 14, 180, 20},
     {"moe_ffn", internal::DescribeMoeFfn, 4, 60, 4},
+    {"attention_variant", internal::DescribeAttentionVariant, 13, 390, 13},
 };
 
 const Generator* FindGenerator(std::string_view op) {
@@ -64,7 +65,7 @@ Case Describe(const Generator& g, uint64_t index) {
 
 bool IsProduct(const std::string& op) {
   return op == "gemm" || op == "gemm_swiglu" || op == "attention" ||
-         op == "moe_ffn";
+         op == "attention_variant" || op == "moe_ffn";
 }
 
 double LargestFinite(const Tensor& t) {
@@ -85,7 +86,8 @@ Status MeasureOperands(Case& c) {
       c.max_in = std::max(c.max_in, LargestFinite(i.data));
       continue;
     }
-    const std::string param = i.name == "down" ? "type_down" : "type";
+    std::string param = "type_" + i.name;  // where it is one of its own
+    if (!c.params.contains(param)) param = "type";
     std::vector<double> row;
     const auto measure = [&](const WeightMatrix& w) {
       row.resize(w.cols);

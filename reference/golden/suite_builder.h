@@ -75,6 +75,7 @@ Case DescribeKvWrite(Chooser& choose);
 Case DescribeGemm(Chooser& choose);
 Case DescribeGemmSwiGlu(Chooser& choose);
 Case DescribeAttention(Chooser& choose);
+Case DescribeAttentionVariant(Chooser& choose);
 Case DescribeRouter(Chooser& choose);
 Case DescribeMoeFfn(Chooser& choose);
 

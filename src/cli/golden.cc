@@ -373,15 +373,28 @@ Action AddGolden(CLI::App& app) {
       ->required()
       ->type_name("DIR");
 
+  auto m = std::make_shared<GoldenModelOptions>();
+  CLI::App* model = golden->add_subcommand(
+      "model", "write a pack of every op of a model's run");
+  m->engine.AddModel(*model);
+  model->add_option("--tokens", m->tokens, "token ids: 1,2,3")
+      ->required()
+      ->type_name("IDS");
+  model->add_option("-o,--output", m->directory, "folder to write")
+      ->required()
+      ->type_name("DIR");
+  m->engine.AddCache(*model);
+
   CLI::App* diff =
       golden->add_subcommand("diff", "compare two folders of outputs");
   diff->add_option("left", o->directory)->required()->type_name("DIR");
   diff->add_option("right", o->second)->required()->type_name("DIR");
 
-  return [o, make, check, run, diff]() -> Expected<int> {
+  return [o, m, make, check, run, model, diff]() -> Expected<int> {
     if (make->parsed()) return RunMake(*o);
     if (check->parsed()) return RunCheck(*o);
     if (run->parsed()) return RunRun(*o);
+    if (model->parsed()) return RunGoldenModel(*m);
     return diff->parsed() ? RunDiff(*o) : Expected<int>(kExitUsage);
   };
 }

@@ -15,6 +15,14 @@ golden::Subject CpuSubject(const Engine& engine, ExecContext* ctx);
 golden::ReadFile FolderReader(const std::string& folder);
 golden::WriteFile FolderWriter(const std::string& folder);
 
+struct GoldenModelOptions {
+  EngineOptions engine;
+  std::string tokens;
+  std::string directory;
+};
+// A pack of every op of a run of profile strict on the cpu backend.
+Expected<int> RunGoldenModel(const GoldenModelOptions& o);
+
 }  // namespace etalon::cli
 
 #endif  // ETALON_CLI_GOLDEN_H_

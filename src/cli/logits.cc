@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <vector>
 
 #include "cli/app.h"
 #include "cli/engine_options.h"
 #include "cli/exit_code.h"
+#include "cli/token_list.h"
 #include "core/interrupt.h"
 #include "core/memory.h"
 #include "core/progress.h"
@@ -21,34 +21,6 @@ struct LogitsOptions {
   std::string tokens;
   std::string output;
 };
-
-// "1,2,3" (blanks allowed). Numbers beyond int32 are kept out of range.
-Expected<std::vector<int32_t>> ParseTokens(std::string_view text,
-                                           size_t n_vocab) {
-  std::vector<int32_t> tokens;
-  while (true) {
-    const size_t comma = text.find(',');
-    std::string_view item = text.substr(0, comma);
-    while (item.starts_with(' ')) item.remove_prefix(1);
-    while (item.ends_with(' ')) item.remove_suffix(1);
-    int64_t value = 0;
-    const auto [end, ec] =
-        std::from_chars(item.data(), item.data() + item.size(), value);
-    const bool number = end == item.data() + item.size() && !item.empty();
-    if (ec == std::errc::invalid_argument || !number) {
-      return InvalidArgument(
-          fmt::format("--tokens: \"{}\" is not a token id", item));
-    }
-    if (ec != std::errc() || value < 0 ||
-        static_cast<uint64_t>(value) >= n_vocab) {
-      return BadInput(fmt::format("--tokens[{}]: {} is outside 0..{}",
-                                  tokens.size(), item, n_vocab - 1));
-    }
-    tokens.push_back(static_cast<int32_t>(value));
-    if (comma == std::string_view::npos) return tokens;
-    text.remove_prefix(comma + 1);
-  }
-}
 
 Expected<int> RunLogits(const LogitsOptions& o) {
   ETALON_ASSIGN_OR_RETURN(const Engine engine, SetUpEngine(o.engine));
