@@ -26,8 +26,6 @@ struct SessionOptions {
   TensorType v_type = TensorType::kF32;
   int n_threads = 1;
   const Backend* backend = &CpuBackend();
-  // Sees the stages of every block; none: ETALON_LAYER_DEBUG logs them.
-  layer::LayerObserver* observer = nullptr;
   Config config;
   // Shown every stage of every layer, for dumps; must outlive the session.
   layer::LayerObserver* observer = nullptr;
