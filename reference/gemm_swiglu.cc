@@ -13,10 +13,8 @@ Expected<Oracle> GemmSwiGluOracle(const GemmSwiGluArgs& args,
                                   const Profile& p) {
   const auto multiply = [&](const GemmPart& part) {
     return Multiply(args.x, part.weights, static_cast<double>(part.scale),
-                    args.activations, &p);
+                    args.activations, &p, part.bias);
   };
-  ETALON_ENSURE(args.gate.bias.empty() && args.up.bias.empty(),
-                "gemm_swiglu: the oracle knows no bias");
   ETALON_ENSURE(args.gate.weights.rows == args.up.weights.rows,
                 "gemm_swiglu: gate and up differ in rows");
   ETALON_ASSIGN_OR_RETURN(const Stage gate, multiply(args.gate));

@@ -24,10 +24,10 @@ void Stage::AddRounding(const std::vector<double>& exact, double u) {
 
 Expected<Stage> Multiply(const Span2D<const float>& x, const WeightMatrix& w,
                          double scale, Activations activations,
-                         const Profile* p) {
+                         const Profile* p, std::span<const float> bias) {
   std::vector<float> shape(x.rows * w.rows);
   const GemmPart part = {
-      w, {}, {shape.data(), x.rows, w.rows}, static_cast<float>(scale)};
+      w, bias, {shape.data(), x.rows, w.rows}, static_cast<float>(scale)};
   const GemmArgs args = {x, {&part, 1}, activations};
   ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
                           GemmOracle(args, 0, p != nullptr));

@@ -3,6 +3,7 @@
 #ifndef ETALON_REFERENCE_STAGES_H_
 #define ETALON_REFERENCE_STAGES_H_
 
+#include <span>
 #include <vector>
 
 #include "etalon/gemm.h"
@@ -22,7 +23,7 @@ struct Stage {
 // x W^T * scale, [x.rows, w.rows]. p null: no errors.
 Expected<Stage> Multiply(const Span2D<const float>& x, const WeightMatrix& w,
                          double scale, Activations activations,
-                         const Profile* p);
+                         const Profile* p, std::span<const float> bias = {});
 
 // silu(gate) * up with the errors of both.
 Expected<Stage> Activate(const Stage& gate, const Stage& up, size_t rows,
