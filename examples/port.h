@@ -34,6 +34,32 @@ typedef struct {
   int (*q4k_gemv)(void* self, const q4k_args* args, float* out);
 } port;
 
+/* A kernel's source or code: the file NAME beside the program, or NULL. The
+ * caller frees it. */
+static inline void* port_file(const char* program, const char* name,
+                              size_t* size) {
+  const char* slash = strrchr(program, '/');
+  char path[1024];
+  void* data = NULL;
+  long end;
+  FILE* f;
+  snprintf(path, sizeof path, "%.*s%s",
+           slash != NULL ? (int)(slash - program + 1) : 0, program, name);
+  f = fopen(path, "rb");
+  if (f != NULL && fseek(f, 0, SEEK_END) == 0 && (end = ftell(f)) > 0 &&
+      fseek(f, 0, SEEK_SET) == 0) {
+    *size = (size_t)end;
+    data = malloc(*size);
+    if (data != NULL && fread(data, 1, *size, f) != *size) {
+      free(data);
+      data = NULL;
+    }
+  }
+  if (f != NULL) fclose(f);
+  if (data == NULL) fprintf(stderr, "%s: cannot be read\n", path);
+  return data;
+}
+
 /* Activations to Q8_K, the rule of docs/golden-packs.md and docs/numerics.md:
  * part of the op, and bit-exact in any language. */
 static void quantize_q8_k(const float* x, int8_t* q, float* d) {

@@ -88,16 +88,10 @@ int main(int argc, char** argv) {
   cl_int status = CL_SUCCESS;
   device d;
   port p;
-  g_arena arena = {NULL, ""};
   size_t size = 0;
   char name[256] = "", log[4096] = "";
-  const char* slash = strrchr(argv[0], '/');
-  char path[1024];
-  const char* source;
-  snprintf(path, sizeof path, "%.*skernels.cl",
-           slash != NULL ? (int)(slash - argv[0] + 1) : 0, argv[0]);
-  source = (const char*)g_read(&arena, path, &size);
-  if (source == NULL) return fprintf(stderr, "%s: cannot be read\n", path), 2;
+  char* source = (char*)port_file(argv[0], "kernels.cl", &size);
+  if (source == NULL) return 2;
   if (clGetPlatformIDs(1, &platform, NULL) != CL_SUCCESS ||
       clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &id, NULL) !=
           CL_SUCCESS) {
@@ -107,7 +101,8 @@ int main(int argc, char** argv) {
   printf("OpenCL on %s\n", name);
   d.context = clCreateContext(NULL, 1, &id, NULL, NULL, &status);
   d.queue = clCreateCommandQueue(d.context, id, 0, &status);
-  program = clCreateProgramWithSource(d.context, 1, &source, &size, &status);
+  program = clCreateProgramWithSource(d.context, 1, (const char**)&source,
+                                      &size, &status);
   /* No -cl-fast-relaxed-math, no -cl-mad-enable: the profile says none. */
   if (clBuildProgram(program, 1, &id, "-cl-std=CL1.2", NULL, NULL) !=
       CL_SUCCESS) {
@@ -126,6 +121,6 @@ int main(int argc, char** argv) {
   clReleaseProgram(program);
   clReleaseCommandQueue(d.queue);
   clReleaseContext(d.context);
-  g_free(&arena);
+  free(source);
   return status;
 }

@@ -179,17 +179,17 @@ static VkPipeline pipeline(const gpu* g, const char* program,
       VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
   VkPipeline result = VK_NULL_HANDLE;
   VkShaderModule module;
-  g_arena arena = {NULL, ""};
-  const char* slash = strrchr(program, '/');
-  char path[1024];
+  char file[64];
   size_t size = 0;
-  snprintf(path, sizeof path, "%.*s%s.spv",
-           slash != NULL ? (int)(slash - program + 1) : 0, program, name);
-  code.pCode = (const uint32_t*)(const void*)g_read(&arena, path, &size);
+  void* data;
+  snprintf(file, sizeof file, "%s.spv", name);
+  data = port_file(program, file, &size);
+  code.pCode = (const uint32_t*)data;
   code.codeSize = size;
   if (code.pCode == NULL ||
       vkCreateShaderModule(g->device, &code, NULL, &module) != VK_SUCCESS) {
-    fprintf(stderr, "%s: no shader\n", path);
+    fprintf(stderr, "%s: no shader\n", file);
+    free(data);
     return VK_NULL_HANDLE;
   }
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
@@ -199,7 +199,7 @@ static VkPipeline pipeline(const gpu* g, const char* program,
   info.layout = g->layout;
   vkCreateComputePipelines(g->device, VK_NULL_HANDLE, 1, &info, NULL, &result);
   vkDestroyShaderModule(g->device, module, NULL);
-  g_free(&arena);
+  free(data);
   return result;
 }
 
