@@ -489,12 +489,14 @@ constexpr size_t kWhisper = 1500;
 #endif
 
 TEST_F(Adapters, C01_C03_C07_C09_BothFormsAgreeWithTheFormula) {
-  for (const auto& [heads, dim, seq] :
-       {std::tuple<size_t, size_t, size_t>{6, 64, 150},
-        {1, 1, 1},
-        {3, 40, 1},
-        {2, 17, 260},
-        {6, 64, kWhisper}}) {
+  for (const auto& shape : {std::tuple<size_t, size_t, size_t>{6, 64, 150},
+                            {1, 1, 1},
+                            {3, 40, 1},
+                            {2, 17, 260},
+                            {6, 64, kWhisper}}) {
+    const size_t heads = std::get<0>(shape);
+    const size_t dim = std::get<1>(shape);
+    const size_t seq = std::get<2>(shape);
     Random rng(30);
     const size_t n = heads * dim * seq;
     const auto q = rng.Vector(Family::kNormal, n);
@@ -508,8 +510,7 @@ TEST_F(Adapters, C01_C03_C07_C09_BothFormsAgreeWithTheFormula) {
     EXPECT_EQ(test::BitDiff(plain, optimized), 0u);
     for (size_t t = 0; t<seq; t += seq> 1000 ? 211 : 7) {
       for (size_t h = 0; h < heads; ++h) {
-        const auto at = [&, heads = heads,
-                         dim = dim](const std::vector<float>& x) {
+        const auto at = [&](const std::vector<float>& x) {
           return [&x, h, heads, dim](size_t p, size_t d) {
             return static_cast<double>(x[(p * heads + h) * dim + d]);
           };

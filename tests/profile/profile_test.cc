@@ -206,9 +206,7 @@ TEST_F(SmallModel, CountsEveryCallOfBothPhases) {
     ASSERT_NE(embedding, nullptr);
     EXPECT_EQ(embedding->calls, steps);
     EXPECT_EQ(p.n_tokens, p.name == "decode" ? 3u : 24u);
-    double sum = 0;
     for (const OpRow& row : p.rows) {
-      sum += row.seconds;
       EXPECT_GT(row.seconds, 0);
       EXPECT_GE(row.wait_share, 0);
       EXPECT_LE(row.wait_share, 1);
