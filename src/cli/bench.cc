@@ -213,6 +213,7 @@ class Bench {
     row.model_filename = path;
     row.cpu_info = cpu_;
     row.isa = SimdTierName(ActiveSimdTier());
+    if (engine_.config.profile == Profile::kFast) row.isa += " fast";
     for (size_t i = 0; i < plan_.size(); ++i) {
       const BenchCase& c = plan_[i];
       size_t positions = 0;
@@ -339,6 +340,11 @@ Action AddBench(CLI::App& app) {
   c->add_flag("--no-parity", o->no_parity,
               "skip the check against the reference");
   c->add_option("--isa", o->engine.isa, "tier of the kernels (auto)");
+  c->add_option("--profile", o->engine.profile,
+                "strict, or fast: bf16 matrix tiles for the attention of "
+                "prompts (strict)")
+      ->check(CLI::IsMember({"strict", "fast"}))
+      ->type_name("NAME");
   c->add_option("--backend", o->engine.backend, "cpu or reference (cpu)")
       ->check(CLI::IsMember({"cpu", "reference"}));
   c->add_flag("--no-check-tensors", o->engine.no_check,
