@@ -49,6 +49,7 @@ Expected<profile::Roofs> GetRoofs(const profile::Machine& machine,
 // A tier below the highest is advised when it takes less than this of its time:
 // what lies within the spread of measurements is no advice.
 constexpr double kClear = 0.97;
+constexpr double kTierBudget = 8;  // seconds on each
 
 // Every op on every tier, and which was fastest.
 Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
@@ -56,6 +57,8 @@ Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
                        const profile::Machine& machine,
                        const profile::Counters& counters) {
   const SimdTier chosen = ActiveSimdTier();
+  profile::ProfileSettings settings = o.settings;
+  settings.budget = kTierBudget;
   struct Entry {
     std::vector<double> seconds;  // by tier, 0: not run
   };
@@ -68,7 +71,7 @@ Expected<int> RunTiers(const ProfileOptions& o, const model::Model& model,
     fmt::print(stderr, "measuring {}\n", SimdTierName(tier));
     ETALON_RETURN_IF_ERROR(SetActiveSimdTier(tier));
     ETALON_ASSIGN_OR_RETURN(
-        const auto phases, profile::RunProfile(model, options, o.settings, {},
+        const auto phases, profile::RunProfile(model, options, settings, {},
                                                machine, counters, Interrupted));
     if (Interrupted()) return kExitInterrupted;
     for (const profile::Phase& p : phases) {
@@ -204,7 +207,8 @@ Action AddProfile(CLI::App& app) {
       ->check(tokens)
       ->type_name("N");
   c->add_option("-r,--repetitions", o->settings.repetitions,
-                "runs of each; figures are medians (default 3)")
+                "rounds of both; default: until the figures are steady, 20 s "
+                "at most")
       ->check(CLI::Range(size_t{1}, size_t{1000}))
       ->type_name("N");
   c->add_option("--html", o->html, "page with rooflines and the table")

@@ -35,6 +35,12 @@ std::optional<uint64_t> Minus(std::optional<uint64_t> a,
   return *a - *b;
 }
 
+std::optional<uint64_t> Plus(std::optional<uint64_t> a,
+                             std::optional<uint64_t> b) {
+  if (!a || !b) return std::nullopt;
+  return *a + *b;
+}
+
 std::string Number(std::optional<uint64_t> n) {
   return n ? fmt::format("{:.3g}", static_cast<double>(*n)) : "n/a";
 }
@@ -44,6 +50,11 @@ std::string Number(std::optional<uint64_t> n) {
 CounterValues CounterValues::operator-(const CounterValues& e) const {
   return {Minus(cycles, e.cycles), Minus(instructions, e.instructions),
           Minus(llc_misses, e.llc_misses)};
+}
+
+CounterValues CounterValues::operator+(const CounterValues& o) const {
+  return {Plus(cycles, o.cycles), Plus(instructions, o.instructions),
+          Plus(llc_misses, o.llc_misses)};
 }
 
 std::string CounterValues::Text() const {

@@ -14,8 +14,9 @@ struct CounterValues {
   // nullopt: this machine does not count it.
   std::optional<uint64_t> cycles, instructions, llc_misses;
 
-  // Differences; nullopt where either side is.
+  // nullopt where either side is.
   CounterValues operator-(const CounterValues& earlier) const;
+  CounterValues operator+(const CounterValues& other) const;
   // "cycles 1.2e9, instructions 2.4e9 (2.00 per cycle), LLC misses n/a".
   std::string Text() const;
 };

@@ -4,14 +4,10 @@
 #include <chrono>
 
 #include "profile/bench_run.h"
+#include "profile/passes.h"
 
 namespace etalon::profile {
 namespace {
-
-double Median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 // The smallest level of memory that holds `bytes`: L1 and L2 are a thread's
 // own, L3 is shared.
@@ -75,31 +71,29 @@ double Ratio(uint64_t a, uint64_t b) {
   return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : 0;
 }
 
-// Medians over the runs of one phase.
-std::vector<OpRow> MakeRows(const std::vector<std::map<OpKey, OpTotals>>& runs,
-                            const Context& context, double wall) {
+std::vector<OpRow> MakeRows(std::span<const Pass> passes,
+                            const Context& context) {
   std::vector<OpRow> rows;
-  for (const auto& [key, totals] : runs.back()) {
+  for (const auto& [key, totals] : passes.back().ops) {
     OpRow row;
     row.key = key;
     row.calls = static_cast<double>(totals.calls);
     row.cost = totals.cost;
-    std::vector<double> seconds, waits, imbalances;
-    for (const auto& run : runs) {
-      const auto it = run.find(key);
-      if (it == run.end()) continue;
+    row.seconds = UndisturbedSeconds(passes, key);
+    row.spread = HalvesDiffer(passes, key);
+    std::vector<double> waits, imbalances;
+    for (const Pass& pass : passes) {
+      const auto it = pass.ops.find(key);
+      if (it == pass.ops.end()) continue;
       const RegionClock& r = it->second.regions;
-      seconds.push_back(Seconds(it->second.ns));
       waits.push_back(r.thread > 0 ? 1 - Ratio(r.busy, r.thread) : 0);
       // The mean thread was busy for busy / (thread / wall).
       const double team = Ratio(r.thread, r.wall);
       imbalances.push_back(r.busy > 0 ? Ratio(r.longest, r.busy) * team - 1
                                       : 0);
     }
-    row.seconds = Median(seconds);
     row.wait_share = std::max(0.0, Median(waits));
     row.imbalance = std::max(0.0, Median(imbalances));
-    row.share = wall > 0 ? row.seconds / wall : 0;
     FindRoof(context, &row);
     rows.push_back(std::move(row));
   }
@@ -114,6 +108,94 @@ uint64_t SteadyNs() {
       std::chrono::duration_cast<std::chrono::nanoseconds>(
           std::chrono::steady_clock::now().time_since_epoch())
           .count());
+}
+
+// One phase while it is measured.
+struct Running {
+  Phase phase;
+  BenchCase test;
+  std::vector<Pass> passes;
+  double least_wall = 0;
+};
+
+std::vector<Running> PhasesOf(const BenchCase& c) {
+  std::vector<Running> phases;
+  for (const bool decode : {false, true}) {
+    Running r;
+    r.test = c;
+    (decode ? r.test.n_prompt : r.test.n_gen) = 0;
+    r.phase.name = decode ? "decode" : "prefill";
+    r.phase.test = r.test.Name();
+    r.phase.n_tokens = r.test.n_prompt + r.test.n_gen;
+    if (r.phase.n_tokens > 0) phases.push_back(std::move(r));
+  }
+  return phases;
+}
+
+std::vector<TraceEvent> EventsFrom(const Recorder& recorder, uint64_t begin) {
+  std::vector<TraceEvent> events;
+  for (const OpEvent& e : recorder.events()) {
+    events.push_back({std::string(OpName(e.key->op)) + " " + e.key->TypeText() +
+                          " " + e.key->ShapeText(),
+                      Seconds(e.begin_ns - begin), Seconds(e.ns),
+                      e.cost.bytes(), e.cost.operations});
+  }
+  return events;
+}
+
+Status RunPass(BenchRunner& runner, Recorder& recorder,
+               const Counters& counters, Running* r) {
+  // The depth is filled before the clock starts, and before the counting.
+  BenchCase fill = r->test;
+  fill.n_prompt = fill.n_gen = 0;
+  ETALON_ASSIGN_OR_RETURN([[maybe_unused]] const uint64_t filled,
+                          runner.RunOnce(fill));
+  recorder.Start();
+  const CounterValues before = counters.Read();
+  const uint64_t begin = SteadyNs();
+  ETALON_ASSIGN_OR_RETURN(const uint64_t ns, runner.RunOnce(r->test));
+  const CounterValues counted = counters.Read() - before;
+  if (runner.stopped()) return {};
+  r->phase.counters = r->passes.empty() ? counted : r->phase.counters + counted;
+  r->passes.push_back({Seconds(ns), recorder.totals()});
+  if (r->passes.size() == 1 || Seconds(ns) < r->least_wall) {
+    r->least_wall = Seconds(ns);
+    r->phase.events = EventsFrom(recorder, begin);
+  }
+  return {};
+}
+
+constexpr size_t kLeastRounds = 3, kSettledRounds = 6, kMostRounds = 100;
+constexpr double kLeastShare = 0.01, kAgreement = 0.02;
+
+bool Enough(const ProfileSettings& s, std::span<const Running> phases,
+            double seconds) {
+  const size_t rounds = phases[0].passes.size();
+  if (s.repetitions > 0) return rounds >= s.repetitions;
+  if (rounds < kLeastRounds) return false;
+  if (rounds >= kMostRounds || seconds >= s.budget) return true;
+  // The halves of an odd number leave the middle out: look at even ones.
+  return rounds >= kSettledRounds && rounds % 2 == 0 &&
+         std::all_of(phases.begin(), phases.end(), [](const Running& r) {
+           return WorstDifference(r.passes, kLeastShare) <= kAgreement;
+         });
+}
+
+Phase Finish(Running r, const Context& context) {
+  Phase phase = std::move(r.phase);
+  phase.passes = r.passes.size();
+  std::vector<double> walls, between;
+  for (const Pass& p : r.passes) {
+    walls.push_back(p.wall);
+    between.push_back(p.wall - p.inside());
+  }
+  phase.measured_wall = Median(walls);
+  phase.spread = WorstDifference(r.passes, kLeastShare);
+  phase.rows = MakeRows(r.passes, context);
+  for (const OpRow& row : phase.rows) phase.accounted += row.seconds;
+  phase.wall = phase.accounted + LowerQuartile(between);
+  for (OpRow& row : phase.rows) row.share = row.seconds / phase.wall;
+  return phase;
 }
 
 }  // namespace
@@ -145,56 +227,16 @@ Expected<std::vector<Phase>> RunProfile(
 
   const Context context{roofs, machine, options.n_threads, ActiveSimdTier(),
                         static_cast<double>(LabelOf(model).n_bytes)};
+  std::vector<Running> running = PhasesOf(c);
   std::vector<Phase> phases;
-  for (const bool decode : {false, true}) {
-    BenchCase test = c;
-    (decode ? test.n_prompt : test.n_gen) = 0;
-    if (test.n_prompt + test.n_gen == 0) continue;
-    Phase phase;
-    phase.name = decode ? "decode" : "prefill";
-    phase.test = test.Name();
-    phase.n_tokens = test.n_prompt + test.n_gen;
-    phase.repetitions = settings.repetitions;
-    std::vector<double> walls, accounted;
-    std::vector<std::map<OpKey, OpTotals>> runs;
-    const CounterValues before = counters.Read();
-    for (size_t r = 0; r < settings.repetitions; ++r) {
-      // The depth is filled before the clock starts, and before the counting.
-      BenchCase fill = test;
-      fill.n_prompt = fill.n_gen = 0;
-      ETALON_ASSIGN_OR_RETURN(const uint64_t unused, runner.RunOnce(fill));
-      static_cast<void>(unused);
-      const bool last = r + 1 == settings.repetitions;
-      recorder.Start(last);
-      const uint64_t begin = SteadyNs();
-      ETALON_ASSIGN_OR_RETURN(const uint64_t ns, runner.RunOnce(test));
+  const uint64_t begin = SteadyNs();
+  do {
+    for (Running& r : running) {
+      ETALON_RETURN_IF_ERROR(RunPass(runner, recorder, counters, &r));
       if (runner.stopped()) return phases;
-      walls.push_back(Seconds(ns));
-      double inside = 0;
-      for (const auto& [key, totals] : recorder.totals()) {
-        inside += Seconds(totals.ns);
-      }
-      accounted.push_back(inside);
-      runs.push_back(recorder.totals());
-      if (!last) continue;
-      for (const OpEvent& e : recorder.events()) {
-        phase.events.push_back({std::string(OpName(e.key->op)) + " " +
-                                    e.key->TypeText() + " " +
-                                    e.key->ShapeText(),
-                                Seconds(e.begin_ns - begin), Seconds(e.ns),
-                                e.cost.bytes(), e.cost.operations});
-      }
     }
-    phase.counters = counters.Read() - before;
-    phase.wall = Median(walls);
-    std::vector<double> shares;
-    for (size_t i = 0; i < walls.size(); ++i) {
-      shares.push_back(accounted[i] / walls[i]);
-    }
-    phase.accounted = Median(shares) * phase.wall;
-    phase.rows = MakeRows(runs, context, phase.wall);
-    phases.push_back(std::move(phase));
-  }
+  } while (!Enough(settings, running, Seconds(SteadyNs() - begin)));
+  for (Running& r : running) phases.push_back(Finish(std::move(r), context));
   return phases;
 }
 

@@ -20,16 +20,20 @@ struct ProfileSettings {
   size_t n_prompt = 512;
   size_t n_gen = 32;
   size_t n_depth = 0;
-  // Each phase runs so often; every figure is the median of the runs.
-  size_t repetitions = 3;
+  // Rounds of one prefill and one decode each. 0: until no op with at least 1 %
+  // of its phase differs by more than 2 % between the first half of the rounds
+  // and the second, from 6 on; but no more than `budget` seconds, from 3 on.
+  size_t repetitions = 0;
+  double budget = 20;
 };
 
 // One kind of calls in one phase.
 struct OpRow {
   OpKey key;
-  double calls = 0;  // of one run, like all that follows
-  double seconds = 0;
-  double share = 0;  // of the phase's wall time
+  double calls = 0;    // of one pass, like all that follows
+  double seconds = 0;  // undisturbed, see passes.h
+  double share = 0;    // of the phase's wall time
+  double spread = 0;   // between the halves of the passes, see passes.h
   OpCost cost;
   std::string roof;       // the one that binds: "DRAM", "amx int8", ...
   double roof_share = 0;  // of it; 0: not measured
@@ -60,12 +64,21 @@ struct Phase {
   std::string name;  // "prefill", "decode"
   std::string test;  // "pp512 @ d0"
   size_t n_tokens = 0;
-  double wall = 0;         // seconds of one run, the median
-  double accounted = 0;    // of them, inside ops
-  CounterValues counters;  // of all runs together
-  size_t repetitions = 0;
+  // Seconds of one undisturbed pass: the ops' and, at the lower quartile, what
+  // is between them.
+  double wall = 0;
+  double accounted = 0;      // of them, the ops'
+  double measured_wall = 0;  // the median of the passes, as they were
+  double spread = 0;         // the worst of ops with at least 1 % of it
+  CounterValues counters;    // of all passes together
+  size_t passes = 0;
   std::vector<OpRow> rows;         // by time, descending
-  std::vector<TraceEvent> events;  // of the last run
+  std::vector<TraceEvent> events;  // of the fastest pass
+
+  double TokensPerSecond() const {
+    return measured_wall > 0 ? static_cast<double>(n_tokens) / measured_wall
+                             : 0;
+  }
 };
 
 struct ProfileReport {

@@ -83,21 +83,24 @@ std::string Table(const Phase& p) {
   std::string out =
       "<div class=\"scroll\"><table>\n<tr><th>#</th><th class=\"t\">op</th>"
       "<th class=\"t\">type</th><th>shape</th><th>calls</th><th>ms</th>"
-      "<th>share</th><th>MB</th><th>GB/s</th><th>GOP/s</th><th>op/byte</th>"
+      "<th>spread</th><th>share</th><th>MB</th><th>GB/s</th><th>GOP/s</"
+      "th><th>op/byte</th>"
       "<th class=\"t\">roof</th><th>of it</th><th>wait</th><th>uneven</th>"
       "</tr>\n";
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const OpRow& row = p.rows[i];
     out += fmt::format(
         "<tr><td>{}</td><td class=\"t\">{}</td><td class=\"t\">{}</td>"
-        "<td>{}</td><td>{}</td><td>{:.3f}</td><td>{:.1f} %</td><td>{:.2f}</td>"
+        "<td>{}</td><td>{}</td><td>{:.3f}</td><td>{:.1f} %</td><td>{:.1f} "
+        "%</td><td>{:.2f}</td>"
         "<td>{:.1f}</td><td>{:.1f}</td><td>{:.1f}</td><td class=\"t\">{}</td>"
         "<td>{:.0f} %</td><td>{:.0f} %</td><td>{:.0f} %</td></tr>\n",
         i + 1, OpName(row.key.op), row.key.TypeText(), row.key.ShapeText(),
-        row.calls, row.seconds * 1e3, row.share * 100, row.cost.bytes() * 1e-6,
-        row.BytesPerSecond() * 1e-9, row.OperationsPerSecond() * 1e-9,
-        row.Intensity(), row.roof.empty() ? "-" : row.roof,
-        row.roof_share * 100, row.wait_share * 100, row.imbalance * 100);
+        row.calls, row.seconds * 1e3, row.spread * 100, row.share * 100,
+        row.cost.bytes() * 1e-6, row.BytesPerSecond() * 1e-9,
+        row.OperationsPerSecond() * 1e-9, row.Intensity(),
+        row.roof.empty() ? "-" : row.roof, row.roof_share * 100,
+        row.wait_share * 100, row.imbalance * 100);
   }
   return out + "</table></div>\n";
 }
@@ -117,10 +120,11 @@ std::string ToHtml(const ProfileReport& r) {
                                          EscapeHtml(r.roofs.state)));
   for (const Phase& p : r.phases) {
     body += fmt::format(
-        "<h2>{}, {}</h2>\n<p><b>{:.2f} tokens/s</b>, {:.2f} ms, of which "
-        "{:.1f} % inside ops; median of {} runs. {}</p>\n",
-        p.name, EscapeHtml(p.test), static_cast<double>(p.n_tokens) / p.wall,
-        p.wall * 1e3, 100 * p.accounted / p.wall, p.repetitions,
+        "<h2>{}, {}</h2>\n<p><b>{:.2f} tokens/s</b>, {:.2f} ms, median of {} "
+        "passes. Undisturbed {:.2f} ms, of which {:.1f} % inside ops; spread "
+        "of ops with 1 % and more: {:.1f} %. {}</p>\n",
+        p.name, EscapeHtml(p.test), p.TokensPerSecond(), p.measured_wall * 1e3,
+        p.passes, p.wall * 1e3, 100 * p.accounted / p.wall, 100 * p.spread,
         EscapeHtml(p.counters.Text()));
     body += RenderChart(Roofline(r, p)) + Table(p);
   }
@@ -130,7 +134,10 @@ std::string ToHtml(const ProfileReport& r) {
       "multiplication and an addition are two operations. The roof is the one "
       "that binds: the longest of the times that memory and arithmetic need. "
       "Wait is the share of the threads' time in parallel regions in which "
-      "they had no work, uneven the longest busy thread over the mean.</p>\n";
+      "they had no work, uneven the longest busy thread over the mean. The "
+      "time of an op is undisturbed: each of its calls at the lower quartile "
+      "of the passes, summed. Spread is what the first half of the passes and "
+      "the second differ by.</p>\n";
   return RenderPage("etalon profile", body);
 }
 

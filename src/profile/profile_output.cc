@@ -37,21 +37,25 @@ std::string ToText(const ProfileReport& r) {
                   DisturbanceText(r.disturbance));
   for (const Phase& p : r.phases) {
     out += fmt::format(
-        "\n{}, {}: {:.2f} ms, {:.2f} tokens/s, {:.1f} % inside ops (median of "
-        "{} runs)\n{}\n",
-        p.name, p.test, p.wall * 1e3, static_cast<double>(p.n_tokens) / p.wall,
-        100 * p.accounted / p.wall, p.repetitions, p.counters.Text());
+        "\n{}, {}: {:.2f} ms, {:.2f} tokens/s (median of {} passes)\n"
+        "undisturbed {:.2f} ms, {:.1f} % inside ops; spread of ops with 1 % "
+        "and "
+        "more: {:.1f} %{}\n{}\n",
+        p.name, p.test, p.measured_wall * 1e3, p.TokensPerSecond(), p.passes,
+        p.wall * 1e3, 100 * p.accounted / p.wall, 100 * p.spread,
+        p.passes < 2 ? " (one pass)" : "", p.counters.Text());
     out += fmt::format(
-        "{:11} {:10} {:>13} {:>6} {:>9} {:>6} {:>9} {:>7} "
+        "{:11} {:10} {:>13} {:>6} {:>9} {:>7} {:>6} {:>9} {:>7} "
         "{:>8} {:>7} {:>11} {:>6} {:>6} {:>6}\n",
-        "op", "type", "shape", "calls", "ms", "share", "MB", "GB/s", "GOP/s",
-        "op/byte", "roof", "of it", "wait", "uneven");
+        "op", "type", "shape", "calls", "ms", "spread", "share", "MB", "GB/s",
+        "GOP/s", "op/byte", "roof", "of it", "wait", "uneven");
     for (const OpRow& row : p.rows) {
       out += fmt::format(
-          "{:11} {:10} {:>13} {:>6} {:>9.3f} {:>5.1f}% {:>9.2f} {:>7.1f} "
+          "{:11} {:10} {:>13} {:>6} {:>9.3f} {:>6.1f}% {:>5.1f}% {:>9.2f} "
+          "{:>7.1f} "
           "{:>8.1f} {:>7.1f} {:>11} {:>5.0f}% {:>5.0f}% {:>5.0f}%\n",
           OpName(row.key.op), row.key.TypeText(), row.key.ShapeText(),
-          row.calls, row.seconds * 1e3, row.share * 100,
+          row.calls, row.seconds * 1e3, row.spread * 100, row.share * 100,
           row.cost.bytes() * 1e-6, row.BytesPerSecond() * 1e-9,
           row.OperationsPerSecond() * 1e-9, row.Intensity(),
           row.roof.empty() ? "-" : row.roof, row.roof_share * 100,
@@ -65,17 +69,17 @@ std::string ToCsv(const ProfileReport& r) {
   std::string out =
       "phase,test,op,type,shape,calls,seconds,share,bytes,streamed_bytes,"
       "operations,bytes_per_second,operations_per_second,intensity,roof,"
-      "roof_share,wait_share,imbalance\n";
+      "roof_share,wait_share,imbalance,spread\n";
   for (const Phase& p : r.phases) {
     for (const OpRow& row : p.rows) {
       out += fmt::format(
           "{},{},{},{},{},{},{:.9f},{:.6f},{:.0f},{:.0f},{:.0f},{:.0f},{:.0f},"
-          "{:.4f},{},{:.4f},{:.4f},{:.4f}\n",
+          "{:.4f},{},{:.4f},{:.4f},{:.4f},{:.4f}\n",
           p.name, Quoted(p.test), OpName(row.key.op), row.key.TypeText(),
           row.key.ShapeText(), row.calls, row.seconds, row.share,
           row.cost.bytes(), row.cost.streamed, row.cost.operations,
           row.BytesPerSecond(), row.OperationsPerSecond(), row.Intensity(),
-          row.roof, row.roof_share, row.wait_share, row.imbalance);
+          row.roof, row.roof_share, row.wait_share, row.imbalance, row.spread);
     }
   }
   return out;
@@ -103,9 +107,11 @@ std::string ToJson(const ProfileReport& r) {
     Json phase = {{"name", p.name},
                   {"test", p.test},
                   {"tokens", p.n_tokens},
-                  {"repetitions", p.repetitions},
+                  {"repetitions", p.passes},
                   {"seconds", p.wall},
+                  {"measured_seconds", p.measured_wall},
                   {"accounted_seconds", p.accounted},
+                  {"spread", p.spread},
                   {"cycles", Optional(p.counters.cycles)},
                   {"instructions", Optional(p.counters.instructions)},
                   {"llc_misses", Optional(p.counters.llc_misses)}};
@@ -127,7 +133,8 @@ std::string ToJson(const ProfileReport& r) {
            {"roof", row.roof.empty() ? Json(nullptr) : Json(row.roof)},
            {"roof_share", row.roof_share},
            {"wait_share", row.wait_share},
-           {"imbalance", row.imbalance}});
+           {"imbalance", row.imbalance},
+           {"spread", row.spread}});
     }
     j["phases"].push_back(std::move(phase));
   }

@@ -31,6 +31,7 @@ Status Recorder::Timed(const Args& args, ExecContext& ctx) {
   OpTotals& t = it->second;
   ++t.calls;
   t.ns += ns;
+  t.call_ns.push_back(static_cast<float>(ns));
   t.cost.streamed += call.cost.streamed;
   t.cost.activations += call.cost.activations;
   t.cost.operations += call.cost.operations;
@@ -39,7 +40,7 @@ Status Recorder::Timed(const Args& args, ExecContext& ctx) {
   t.regions.thread += r.clock_.thread - before.thread;
   t.regions.busy += r.clock_.busy - before.busy;
   t.regions.longest += r.clock_.longest - before.longest;
-  if (r.keep_events_ && r.events_.size() < kMaxEvents) {
+  if (r.events_.size() < kMaxEvents) {
     r.events_.push_back({&it->first, begin, ns, call.cost});
   }
   return status;
@@ -75,10 +76,9 @@ Recorder::~Recorder() {
   recorder = nullptr;
 }
 
-void Recorder::Start(bool keep_events) {
-  keep_events_ = keep_events;
+void Recorder::Start() {
   events_.clear();
-  if (keep_events) events_.reserve(kMaxEvents / 10);
+  events_.reserve(kMaxEvents / 10);
   totals_.clear();
 }
 

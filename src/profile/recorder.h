@@ -17,6 +17,7 @@ struct OpTotals {
   uint64_t ns = 0;
   OpCost cost;
   RegionClock regions;
+  std::vector<float> call_ns;  // of each call, in order
 };
 
 struct OpEvent {
@@ -37,8 +38,8 @@ class Recorder {
 
   const Backend& backend() const { return backend_; }
 
-  // Forgets what was counted; `keep_events` as well as sums from now on.
-  void Start(bool keep_events);
+  // Forgets what was counted.
+  void Start();
 
   const std::map<OpKey, OpTotals>& totals() const { return totals_; }
   const std::vector<OpEvent>& events() const { return events_; }
@@ -51,7 +52,6 @@ class Recorder {
 
   Backend inner_;
   Backend backend_;
-  bool keep_events_ = false;
   RegionClock clock_;
   std::map<OpKey, OpTotals> totals_;
   std::vector<OpEvent> events_;

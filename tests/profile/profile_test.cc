@@ -143,7 +143,11 @@ class SmallModel : public ::testing::Test {
     model_ = std::move(*model);
     options_.n_threads = 2;
   }
-  std::vector<Phase> Run(const ProfileSettings& settings) {
+  std::vector<Phase> Run(ProfileSettings settings) {
+    if (settings.repetitions == 0) settings.repetitions = 3;
+    return RunAsSet(settings);
+  }
+  std::vector<Phase> RunAsSet(const ProfileSettings& settings) {
     Roofs roofs;
     roofs.bandwidths = {{Level::kL3, 2, {1e11, 0}},
                         {Level::kL2, 2, {2e11, 0}},
@@ -212,8 +216,17 @@ TEST_F(SmallModel, CountsEveryCallOfBothPhases) {
       EXPECT_LE(row.wait_share, 1);
       EXPECT_FALSE(row.roof.empty()) << OpName(row.key.op);
     }
-    EXPECT_GT(p.accounted, 0);
+    EXPECT_EQ(p.passes, 3u);
+    double sum = 0, shares = 0;
+    for (const OpRow& row : p.rows) {
+      sum += row.seconds;
+      shares += row.share;
+    }
+    EXPECT_GT(sum, 0);
+    EXPECT_DOUBLE_EQ(p.accounted, sum);
+    EXPECT_DOUBLE_EQ(shares, p.accounted / p.wall);
     EXPECT_LE(p.accounted, p.wall);
+    EXPECT_GT(p.measured_wall, 0);
     EXPECT_FALSE(p.events.empty());
   }
   // Keys 10..33 and 10..12 are seen: sums 24 * 10 + 300 and 30 + 6; 4
@@ -222,6 +235,27 @@ TEST_F(SmallModel, CountsEveryCallOfBothPhases) {
             540.0 * 4 * 8 * 64 * 2);
   EXPECT_EQ(Find(phases[1], Op::kAttention)->cost.operations,
             36.0 * 4 * 8 * 64 * 2);
+}
+
+TEST_F(SmallModel, RunsUntilItIsSteadyOrTheTimeIsSpent) {
+  ProfileSettings s;
+  s.n_prompt = 4;
+  s.n_gen = 1;
+  s.budget = 0;
+  for (const Phase& p : RunAsSet(s)) EXPECT_EQ(p.passes, 3u);
+  s.budget = 0.5;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto phases = RunAsSet(s);
+  const bool spent = std::chrono::steady_clock::now() - begin >=
+                     std::chrono::milliseconds(500);
+  ASSERT_EQ(phases.size(), 2u);
+  EXPECT_EQ(phases[0].passes, phases[1].passes);
+  for (const Phase& p : phases) {
+    if (spent || p.passes == 100) continue;  // never steady here
+    EXPECT_GE(p.passes, 6u);
+    EXPECT_EQ(p.passes % 2, 0u);
+    EXPECT_LE(p.spread, 0.02);
+  }
 }
 
 TEST_F(SmallModel, PhasesWithoutTokensAreLeftOut) {
