@@ -19,22 +19,6 @@ Matrix FromDense(const Dense& d) {
   std::copy(d.data(), d.data() + d.size(), m.v.begin());
   return m;
 }
-Matrix Sum(const Matrix& a, const Matrix& b) {
-  return FromDense(AsView(a) + AsView(b));
-}
-
-// The columns [begin, begin + n) of every row as rows of their own.
-Matrix HeadsAsRows(const Matrix& x, size_t width) {
-  Matrix rows = x;
-  rows.rows = x.rows * (x.cols / width);
-  rows.cols = width;
-  return rows;
-}
-Matrix RowsAsHeads(Matrix rows, size_t n_tokens) {
-  rows.cols = rows.v.size() / n_tokens;
-  rows.rows = n_tokens;
-  return rows;
-}
 
 double Rstd(const Matrix& x, size_t r, double eps) {
   double sum = 0;
@@ -229,98 +213,6 @@ Matrix EmbeddingBackward(size_t n_vocab, std::span<const int32_t> tokens,
     }
   }
   return g;
-}
-
-namespace {
-
-// What the layer's backward pass reads again.
-struct Tape {
-  Matrix h1, q_raw, k_raw, q, k, v, attn, x_mid, h2, gate, up, ffn, out;
-};
-
-Matrix QkNorm(const Matrix& x, const Matrix& weight, double eps) {
-  if (weight.cols == 0) return x;
-  return RowsAsHeads(RmsNormOf(HeadsAsRows(x, weight.cols), weight, eps),
-                     x.rows);
-}
-
-Tape Run(const Layer& l, const Matrix& x) {
-  const size_t dim = l.attention.head_dim;
-  Tape t;
-  t.h1 = RmsNormOf(x, l.attn_norm, l.eps);
-  t.q_raw = Linear(t.h1, l.q, l.bq);
-  t.k_raw = Linear(t.h1, l.k, l.bk);
-  t.v = Linear(t.h1, l.v, l.bv);
-  t.q = QkNorm(t.q_raw, l.q_norm, l.eps);
-  t.k = QkNorm(t.k_raw, l.k_norm, l.eps);
-  if (l.cos.cols > 0) {
-    t.q = RopeOf(t.q, dim, l.cos, l.sin, l.interleaved);
-    t.k = RopeOf(t.k, dim, l.cos, l.sin, l.interleaved);
-  }
-  t.attn = AttentionOf(l.attention, t.q, t.k, t.v);
-  t.x_mid = Sum(x, Linear(t.attn, l.o, l.bo));
-  t.h2 = RmsNormOf(t.x_mid, l.ffn_norm, l.eps);
-  t.gate = Linear(t.h2, l.gate, l.b_gate);
-  t.up = Linear(t.h2, l.up, l.b_up);
-  t.ffn = SwiGluOf(t.gate, t.up);
-  t.out = Sum(t.x_mid, Linear(t.ffn, l.down, l.b_down));
-  return t;
-}
-
-void NormBackward(const Matrix& raw, const Matrix& weight, double eps,
-                  Matrix* d, Matrix* d_weight) {
-  if (weight.cols == 0) return;
-  const RmsNormGradients g = RmsNormBackward(
-      HeadsAsRows(raw, weight.cols), weight, eps, HeadsAsRows(*d, weight.cols));
-  *d = RowsAsHeads(g.x, raw.rows);
-  *d_weight = g.weight;
-}
-
-// The gradients of one product into their places; a bias that the layer lacks
-// has none.
-Matrix Store(LinearGradients g, const Matrix& bias, Matrix* w, Matrix* b) {
-  *w = std::move(g.w);
-  if (bias.cols > 0) *b = std::move(g.b);
-  return std::move(g.x);
-}
-
-}  // namespace
-
-Matrix LayerForward(const Layer& layer, const Matrix& x) {
-  return Run(layer, x).out;
-}
-
-LayerGradient LayerBackward(const Layer& l, const Matrix& x,
-                            const Matrix& d_y) {
-  const Tape t = Run(l, x);
-  LayerGradient result;
-  Layer& g = result.parameters;
-  const Matrix d_ffn =
-      Store(LinearBackward(t.ffn, l.down, d_y), l.b_down, &g.down, &g.b_down);
-  const SwiGluGradients s = SwiGluBackward(t.gate, t.up, d_ffn);
-  const Matrix d_h2 = Sum(
-      Store(LinearBackward(t.h2, l.gate, s.gate), l.b_gate, &g.gate, &g.b_gate),
-      Store(LinearBackward(t.h2, l.up, s.up), l.b_up, &g.up, &g.b_up));
-  RmsNormGradients norm = RmsNormBackward(t.x_mid, l.ffn_norm, l.eps, d_h2);
-  g.ffn_norm = norm.weight;
-  const Matrix d_mid = Sum(d_y, norm.x);
-  const Matrix d_attn =
-      Store(LinearBackward(t.attn, l.o, d_mid), l.bo, &g.o, &g.bo);
-  AttentionGradients a = AttentionBackward(l.attention, t.q, t.k, t.v, d_attn);
-  if (l.cos.cols > 0) {
-    const size_t dim = l.attention.head_dim;
-    a.q = RopeOf(a.q, dim, l.cos, l.sin, l.interleaved, /*backward=*/true);
-    a.k = RopeOf(a.k, dim, l.cos, l.sin, l.interleaved, /*backward=*/true);
-  }
-  NormBackward(t.q_raw, l.q_norm, l.eps, &a.q, &g.q_norm);
-  NormBackward(t.k_raw, l.k_norm, l.eps, &a.k, &g.k_norm);
-  Matrix d_h1 = Store(LinearBackward(t.h1, l.q, a.q), l.bq, &g.q, &g.bq);
-  d_h1 = Sum(d_h1, Store(LinearBackward(t.h1, l.k, a.k), l.bk, &g.k, &g.bk));
-  d_h1 = Sum(d_h1, Store(LinearBackward(t.h1, l.v, a.v), l.bv, &g.v, &g.bv));
-  norm = RmsNormBackward(x, l.attn_norm, l.eps, d_h1);
-  g.attn_norm = norm.weight;
-  result.x = Sum(d_mid, norm.x);
-  return result;
 }
 
 }  // namespace etalon::reference

@@ -74,31 +74,6 @@ Matrix CrossEntropyBackward(const Matrix& x, std::span<const int32_t> targets);
 Matrix EmbeddingBackward(size_t n_vocab, std::span<const int32_t> tokens,
                          const Matrix& d_y);
 
-// The dense block of etalon/layer.h. Empty matrices: no bias, no QK-norm, no
-// RoPE.
-struct Layer {
-  AttentionShape attention;
-  double eps = 1e-5;
-  bool interleaved = false;
-  Matrix cos, sin;
-  Matrix attn_norm, q, k, v, o, bq, bk, bv, bo, q_norm, k_norm;
-  Matrix ffn_norm, gate, up, down, b_gate, b_up, b_down;
-
-  // Every parameter, in one order for a layer and its gradient.
-  std::vector<Matrix*> Parameters() {
-    return {&attn_norm, &q,  &k,    &v,      &o,      &bq,
-            &bk,        &bv, &bo,   &q_norm, &k_norm, &ffn_norm,
-            &gate,      &up, &down, &b_gate, &b_up,   &b_down};
-  }
-};
-Matrix LayerForward(const Layer& layer, const Matrix& x);
-struct LayerGradient {
-  Matrix x;
-  Layer parameters;
-};
-LayerGradient LayerBackward(const Layer& layer, const Matrix& x,
-                            const Matrix& d_y);
-
 }  // namespace etalon::reference
 
 #endif  // ETALON_REFERENCE_BACKWARD_H_

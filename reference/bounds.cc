@@ -26,6 +26,8 @@ const Profile& CpuStrictProfile() {
     p.fused = true;
     p.f64_norm_sum = true;
     p.kv_chunk = 256;
+    p.grad_chunk = 256;
+    p.grad_query_block = 64;
     return p;
   }();
   return profile;

@@ -49,6 +49,10 @@ struct Profile {
   double trig_abs = 0.0;
   size_t kv_chunk = 0;     // keys per softmax state; 0: rescales every key
   double tiny = 0x1p-150;  // absolute error of an underflow; 2^-126 with FTZ
+  // Sums of gradients are cut into chunks of so many terms, those of keys and
+  // values over query tokens into blocks; 0: any order.
+  size_t grad_chunk = 0;
+  size_t grad_query_block = 0;
 
   // n roundings are taken to add up to lambda sqrt(n) u, lambda = 6 (Higham and
   // Mary, "A new approach to probabilistic rounding error analysis", 2019): no

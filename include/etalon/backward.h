@@ -14,9 +14,9 @@
 //   c_0 = chunk 0,  c_i = fl(c_{i-1} + chunk i)            (activations)
 //   p = fl(p + chunk 0), p = fl(p + chunk 1), ...          (parameters)
 // So neither threads nor tiles nor vector widths can show in a gradient.
-// Error: gamma_{256 + n / 256} * sum |terms| for a sum of n terms.
-// The f32 weights of a product are needed as f32; quantised weights have no
-// gradient.
+// Error: gamma_{256 + n / 256} * sum |terms| for a sum of n terms; of whole
+// ops: docs/numerics.md. The f32 weights of a product are needed as f32;
+// quantised weights have no gradient.
 #ifndef ETALON_BACKWARD_H_
 #define ETALON_BACKWARD_H_
 

@@ -13,6 +13,7 @@
 #include "etalon/config.h"
 #include "etalon/layer_adapters.h"
 #include "reference/backward.h"
+#include "reference/backward_layer.h"
 #include "tests/util/random.h"
 
 namespace etalon::adapters::cke {

@@ -215,7 +215,7 @@ TEST_F(LayerAdapters, B01_B02_B03_B04_B05_B60_B64_PrefillIsTheFormula) {
         ASSERT_TRUE(status) << status.error().message;
         const reference::Layer r = b.Reference();
         const auto x = b.input.matrix();
-        const auto want = reference::LayerForward(r, x);
+        const auto want = reference::LayerForward(r, x).out;
         ExpectNear(b.output.matrix(), want, 200, "output");
         ExpectNear(ln1.matrix(), reference::RmsNormOf(x, r.attn_norm, r.eps), 3,
                    "ln1_out");
@@ -387,8 +387,12 @@ TEST_F(LayerAdapters, B70_B71_B72_B73_B74_BackwardInCkesLayouts) {
     ASSERT_TRUE(status) << status.error().message;
     EXPECT_TRUE(SameBits(d_out.data(), d_out_before.data(), d_out.v.size()));
     EXPECT_TRUE(d_in.PadsAre0());
-    const auto want = reference::LayerBackward(b.Reference(), b.input.matrix(),
-                                               d_out.matrix());
+    // Whether every gradient lands in its place; how exact gradients are, the
+    // derived bounds of LayerBackward's own test say.
+    const reference::Layer formula = b.Reference();
+    const auto want = reference::LayerBackward(
+        formula, reference::LayerForward(formula, b.input.matrix()),
+        d_out.matrix());
     const reference::Layer& w = want.parameters;
     ExpectNear(d_in.matrix(), want.x, 200, "d_input");
     ExpectNear(b.HeadRows(wq.matrix(), s.h), w.q, 200, "d_wq");

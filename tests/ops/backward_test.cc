@@ -1,4 +1,4 @@
-// Backward ops: within their stated bounds of the fp64 reference, one bit
+// Backward ops: each within its derived bound of the fp64 reference, one bit
 // pattern on every tier and thread count, and the one rule for gradients
 // (parameters added to, activations overwritten, inputs only read: B-72, B-73).
 #include "etalon/backward.h"
@@ -7,10 +7,12 @@
 
 #include <cstring>
 #include <functional>
+#include <iostream>
 
 #include "etalon/config.h"
 #include "etalon/norm.h"
 #include "etalon/simd_tier.h"
+#include "reference/backward_bounds.h"
 #include "tests/simd/tier_scope.h"
 #include "tests/util/backward_fixture.h"
 
@@ -18,10 +20,10 @@ namespace etalon {
 namespace {
 
 using reference::Matrix;
-using test::Gamma;
+using reference::Measured;
 using test::Rows;
 
-constexpr double kU = 0x1p-24;
+const reference::Profile& Strict() { return reference::CpuStrictProfile(); }
 
 class BackwardOpsTest : public ::testing::Test {
  protected:
@@ -31,25 +33,20 @@ class BackwardOpsTest : public ::testing::Test {
   ExecContext Context(int n_threads = 2) {
     return {&workspace_, &config_, n_threads};
   }
+  void ExpectWithin(const Rows& got, const Matrix& want, const Matrix& bound,
+                    const char* what) {
+    largest_ = std::max(largest_, test::ExpectWithin(got, want, bound, what));
+  }
+  void TearDown() override {
+    if (largest_ == 0) return;
+    std::cout << "largest share of a bound: " << largest_ << "\n";
+  }
 
   test::Random rng_{test::TestSeed(), /*stream=*/31};
   Workspace workspace_;
   Config config_;
+  double largest_ = 0;
 };
-
-void ExpectWithin(const Rows& got, const Matrix& want,
-                  const std::function<double(size_t, size_t)>& bound,
-                  const char* what) {
-  for (size_t r = 0; r < got.rows(); ++r) {
-    for (size_t c = 0; c < got.cols(); ++c) {
-      const double error =
-          std::abs(static_cast<double>(got.at(r, c)) - want(r, c));
-      ASSERT_TRUE(error <= bound(r, c))
-          << what << "[" << r << ", " << c << "]: got " << got.at(r, c)
-          << ", want " << want(r, c) << ", bound " << bound(r, c);
-    }
-  }
-}
 
 // Runs `op` on every tier with 1 to 3 threads; `result` must always be the
 // same bits, NaN gaps included (nothing outside the view is written).
@@ -64,11 +61,6 @@ void ExpectOneBitPattern(const std::function<std::vector<float>(int)>& op) {
           << SimdTierName(tier) << ", " << n_threads << " threads";
     }
   }
-}
-
-Matrix Absolute(Matrix m) {
-  for (double& x : m.v) x = std::abs(x);
-  return m;
 }
 
 // B-71. Shapes round the tiles: 12 and 6 rows, 32 and 16 columns, 96 and 512
@@ -94,27 +86,18 @@ TEST_F(BackwardOpsTest, B71GemmIsWithinItsBound) {
         0, std::memcmp(d_before.data(), d.data().data(), d_before.size() * 4));
 
     auto want = reference::LinearBackward(x.matrix(), w.matrix(), d.matrix());
-    const auto size = reference::LinearBackward(
-        Absolute(x.matrix()), Absolute(w.matrix()), Absolute(d.matrix()));
-    const auto chain = [](size_t n) { return 256 + n / 256 + 2; };
-    ExpectWithin(
-        dx, want.x,
-        [&](size_t r, size_t c) { return Gamma(chain(s.n)) * size.x(r, c); },
-        "d_x");
+    const Measured d_y(d.matrix());
+    const Matrix weights = w.matrix();
+    const reference::LinearPart measured = {weights, d_y};
+    ExpectWithin(dx, want.x,
+                 reference::LinearInputBound({&measured, 1}, Strict()), "d_x");
     for (size_t i = 0; i < old_w.v.size(); ++i) want.w.v[i] += old_w.v[i];
     for (size_t i = 0; i < old_b.v.size(); ++i) want.b.v[i] += old_b.v[i];
-    ExpectWithin(
-        dw, want.w,
-        [&](size_t r, size_t c) {
-          return Gamma(chain(s.m)) * (size.w(r, c) + std::abs(old_w(r, c)));
-        },
-        "d_weights");
-    ExpectWithin(
-        db, want.b,
-        [&](size_t, size_t c) {
-          return Gamma(chain(s.m)) * (size.b(0, c) + std::abs(old_b(0, c)));
-        },
-        "d_bias");
+    ExpectWithin(dw, want.w,
+                 reference::LinearWeightBound(x.matrix(), d_y, Strict(), old_w),
+                 "d_weights");
+    ExpectWithin(db, want.b, reference::LinearBiasBound(d_y, Strict(), old_b),
+                 "d_bias");
   }
 }
 
@@ -133,8 +116,13 @@ TEST_F(BackwardOpsTest, GemmPartsAddUp) {
       reference::LinearBackward(x.matrix(), w2.matrix(), d2.matrix());
   Matrix want = b.x;
   for (size_t i = 0; i < want.v.size(); ++i) want.v[i] += 0.5 * a.x.v[i];
-  ExpectWithin(
-      dx, want, [](size_t, size_t) { return Gamma(45) * 39; }, "d_x");
+  Matrix half = d1.matrix();  // exactly: a power of two
+  for (double& v : half.v) v *= 0.5;
+  const Matrix m1 = w1.matrix(), m2 = w2.matrix();
+  const Measured d_y1(half), d_y2(d2.matrix());
+  const reference::LinearPart measured[] = {{m1, d_y1}, {m2, d_y2}};
+  ExpectWithin(dx, want, reference::LinearInputBound(measured, Strict()),
+               "d_x");
 }
 
 TEST_F(BackwardOpsTest, GemmIsOneBitPattern) {
@@ -171,32 +159,11 @@ TEST_F(BackwardOpsTest, B12RmsNormIsWithinItsBound) {
     const Matrix xm = x.matrix(), wm = w.matrix(), dm = d.matrix();
     auto want =
         reference::RmsNormBackward(xm, wm, static_cast<double>(1e-5f), dm);
-    Matrix weight_size(1, n);
-    Matrix bound(rows, n);
-    for (size_t r = 0; r < rows; ++r) {
-      const double rs = static_cast<double>(rstd[r]);
-      double mean = 0;
-      for (size_t c = 0; c < n; ++c) {
-        mean += std::abs(dm(r, c) * wm(0, c) * xm(r, c) * rs);
-        weight_size.v[c] += std::abs(dm(r, c) * xm(r, c) * rs);
-      }
-      mean /= static_cast<double>(n);
-      for (size_t c = 0; c < n; ++c) {
-        bound(r, c) =
-            10 * kU * rs *
-            (std::abs(dm(r, c) * wm(0, c)) + std::abs(xm(r, c) * rs) * mean);
-      }
-    }
-    ExpectWithin(
-        dx, want.x, [&](size_t r, size_t c) { return bound(r, c); }, "d_x");
+    const auto bound = reference::RmsNormBackwardBound(
+        xm, wm, static_cast<double>(1e-5f), Measured(dm), Strict(), old);
+    ExpectWithin(dx, want.x, bound.x, "d_x");
     for (size_t c = 0; c < n; ++c) want.weight.v[c] += old.v[c];
-    ExpectWithin(
-        dw, want.weight,
-        [&](size_t, size_t c) {
-          return Gamma(256 + rows / 256 + 4) *
-                 (weight_size.v[c] + std::abs(old.v[c]));
-        },
-        "d_weight");
+    ExpectWithin(dw, want.weight, bound.weight, "d_weight");
   }
 }
 
@@ -230,8 +197,12 @@ TEST_F(BackwardOpsTest, B16RopeIsWithinItsBound) {
     const Matrix want =
         reference::RopeOf(before, dim, cos.matrix(), sin.matrix(),
                           style == RopeStyle::kInterleaved, true);
+    const bool interleaved = style == RopeStyle::kInterleaved;
     ExpectWithin(
-        d, want, [](size_t, size_t) { return 2 * kU * 2; }, "d_x");
+        d, want,
+        reference::RopeBackwardBound(dim, cos.matrix(), sin.matrix(),
+                                     interleaved, Measured(before), Strict()),
+        "d_x");
   }
 }
 
@@ -245,25 +216,10 @@ TEST_F(BackwardOpsTest, B14SwiGluIsWithinItsBound) {
       {g.span(), u.span(), d.span(), dg.span(), du.span()}, ctx));
   const auto want =
       reference::SwiGluBackward(g.matrix(), u.matrix(), d.matrix());
-  const auto sigmoid = [&](size_t r, size_t c) {
-    return 1 / (1 + std::exp(-static_cast<double>(g.at(r, c))));
-  };
-  ExpectWithin(
-      dg, want.gate,
-      [&](size_t r, size_t c) {
-        return 16 * kU *
-                   std::abs(static_cast<double>(d.at(r, c)) *
-                            static_cast<double>(u.at(r, c)) * sigmoid(r, c)) *
-                   (1 + std::abs(static_cast<double>(g.at(r, c)))) +
-               0x1p-120;
-      },
-      "d_gate");
-  ExpectWithin(
-      du, want.up,
-      [&](size_t r, size_t c) {
-        return 8 * kU * std::abs(want.up(r, c)) + 0x1p-110;
-      },
-      "d_up");
+  const auto bound = reference::SwiGluBackwardBound(
+      g.matrix(), u.matrix(), Measured(d.matrix()), Strict());
+  ExpectWithin(dg, want.gate, bound.gate, "d_gate");
+  ExpectWithin(du, want.up, bound.up, "d_up");
   ExpectOneBitPattern([&](int n_threads) {
     Rows a = g, b = u;  // in place
     auto ctx2 = Context(n_threads);
@@ -289,87 +245,23 @@ TEST_F(BackwardOpsTest, CrossEntropyIsWithinItsBound) {
         ops::CrossEntropy({x.span(), targets, 0.25f, losses, dx.span()}, ctx);
     ASSERT_TRUE(status) << status.error().message;
     const Matrix want = reference::CrossEntropyBackward(x.matrix(), targets);
-    // Each exp is off by its argument's rounding (range 12), its own ULP and
-    // the sum's chain.
-    const double relative = (12 + 4 + static_cast<double>(n) / 16 + 5 + 4) * kU;
     Matrix scaled = want;
     for (double& v : scaled.v) v *= 0.25;
-    ExpectWithin(
-        dx, scaled,
-        [&](size_t r, size_t c) {
-          const double p = want(r, c) < 0 ? 1 + want(r, c) : want(r, c);
-          return targets[r] < 0 ? 0.0 : 0.25 * (p * relative + 2 * kU);
-        },
-        "d_logits");
-    double sum = 0;
-    for (const double l : losses) sum += l;
-    EXPECT_NEAR(sum, reference::CrossEntropyOf(x.matrix(), targets),
-                8 * relative + 8 * 16 * kU);
+    const auto bound =
+        reference::CrossEntropyBound(x.matrix(), targets, 0.25, Strict());
+    ExpectWithin(dx, scaled, bound.x, "d_logits");
+    for (size_t t = 0; t < 8; ++t) {
+      Matrix row(1, n);
+      for (size_t c = 0; c < n; ++c) row.v[c] = x.matrix()(t, c);
+      const double loss = reference::CrossEntropyOf(row, {&targets[t], 1});
+      EXPECT_TRUE(std::abs(losses[t] - loss) <= bound.losses[t])
+          << losses[t] << ", want " << loss << ", bound " << bound.losses[t];
+    }
     // Without gradients, and in place: the same losses.
     std::vector<double> again(8);
     ASSERT_TRUE(ops::CrossEntropy({x.span(), targets, 1.0f, again, {}}, ctx));
     EXPECT_EQ(losses, again);
   }
-}
-
-// What a rounding of the probabilities and products may do to the gradients,
-// first order, from fp64 values.
-struct AttentionBound {
-  Matrix q, k, v;
-};
-AttentionBound BoundOf(const reference::AttentionShape& s, const Matrix& q,
-                       const Matrix& k, const Matrix& v, const Matrix& d_o) {
-  AttentionBound b{Matrix(q.rows, q.cols), Matrix(k.rows, k.cols),
-                   Matrix(v.rows, v.cols)};
-  const double long_sum = Gamma(s.seq_len + 80);
-  for (size_t t = 0; t < q.rows; ++t) {
-    const size_t first = t / s.seq_len * s.seq_len, n = t - first + 1;
-    for (size_t h = 0; h < s.n_heads; ++h) {
-      const size_t qc = h * s.head_dim;
-      const size_t kc = h / (s.n_heads / s.n_kv_heads) * s.head_dim;
-      std::vector<double> p(n), dp(n, 0), e_dp(n, 0);
-      double largest = 0, sum = 0, max = -INFINITY;
-      for (size_t j = 0; j < n; ++j) {
-        double a = 0, dot = 0;
-        for (size_t d = 0; d < s.head_dim; ++d) {
-          const double term = q(t, qc + d) * k(first + j, kc + d) * s.scale;
-          dot += term, a += std::abs(term);
-          const double g = d_o(t, qc + d) * v(first + j, kc + d);
-          dp[j] += g, e_dp[j] += std::abs(g) * Gamma(s.head_dim + 1);
-        }
-        p[j] = dot;
-        largest = std::max(largest, a);
-        max = std::max(max, dot);
-      }
-      for (double& e : p) sum += e = std::exp(e - max);
-      for (double& e : p) e /= sum;
-      // A score's error moves its own weight and the sum.
-      const double eta =
-          2 * (Gamma(s.head_dim + 4) * largest + 2 * kU * largest + 4 * kU) +
-          long_sum;
-      double mean = 0, e_mean = 0;
-      for (size_t j = 0; j < n; ++j) {
-        mean += p[j] * dp[j];
-        e_mean += p[j] * (std::abs(dp[j]) * (eta + long_sum) + e_dp[j]);
-      }
-      for (size_t j = 0; j < n; ++j) {
-        const double ds = s.scale * p[j] * (dp[j] - mean);
-        const double e_ds =
-            s.scale * p[j] *
-            ((eta + 5 * kU) * (std::abs(dp[j]) + std::abs(mean)) + e_dp[j] +
-             e_mean);
-        for (size_t d = 0; d < s.head_dim; ++d) {
-          const double kv = std::abs(k(first + j, kc + d));
-          b.q(t, qc + d) += kv * (e_ds + long_sum * std::abs(ds));
-          b.k(first + j, kc + d) +=
-              std::abs(q(t, qc + d)) * (e_ds + long_sum * std::abs(ds));
-          b.v(first + j, kc + d) +=
-              p[j] * std::abs(d_o(t, qc + d)) * (eta + long_sum);
-        }
-      }
-    }
-  }
-  return b;
 }
 
 struct AttentionCase {
@@ -400,14 +292,11 @@ TEST_F(BackwardOpsTest, B45AttentionIsWithinItsBound) {
                                          c.seq_len, static_cast<double>(scale)};
     const auto want = reference::AttentionBackward(s, q.matrix(), k.matrix(),
                                                    v.matrix(), d.matrix());
-    const AttentionBound b =
-        BoundOf(s, q.matrix(), k.matrix(), v.matrix(), d.matrix());
-    const auto at = [](const Matrix& m) {
-      return [&m](size_t r, size_t col) { return 1.01 * m(r, col) + 0x1p-120; };
-    };
-    ExpectWithin(dq, want.q, at(b.q), "d_q");
-    ExpectWithin(dk, want.k, at(b.k), "d_k");
-    ExpectWithin(dv, want.v, at(b.v), "d_v");
+    const auto bound = reference::AttentionBackwardBound(
+        s, q.matrix(), k.matrix(), v.matrix(), Measured(d.matrix()), Strict());
+    ExpectWithin(dq, want.q, bound.q, "d_q");
+    ExpectWithin(dk, want.k, bound.k, "d_k");
+    ExpectWithin(dv, want.v, bound.v, "d_v");
   }
 }
 

@@ -2,9 +2,13 @@
 #ifndef ETALON_TESTS_UTIL_BACKWARD_FIXTURE_H_
 #define ETALON_TESTS_UTIL_BACKWARD_FIXTURE_H_
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "etalon/tensor.h"
@@ -72,10 +76,26 @@ class Rows {
   std::vector<float> data_;
 };
 
-// gamma_n of numerics.md.
-inline double Gamma(size_t n) {
-  const double nu = static_cast<double>(n) * 0x1p-24;
-  return nu / (1 - nu);
+// Every element within its bound; returns the largest share of a bound used.
+inline double ExpectWithin(const Rows& got, const reference::Matrix& want,
+                           const reference::Matrix& bound,
+                           const std::string& what) {
+  EXPECT_EQ(got.rows() * got.cols(), want.v.size()) << what;
+  EXPECT_EQ(want.v.size(), bound.v.size()) << what;
+  if (::testing::Test::HasFailure()) return 0;
+  double largest = 0;
+  for (size_t r = 0; r < got.rows(); ++r) {
+    for (size_t c = 0; c < got.cols(); ++c) {
+      const double error =
+          std::abs(static_cast<double>(got.at(r, c)) - want(r, c));
+      EXPECT_TRUE(error <= bound(r, c))
+          << what << "[" << r << ", " << c << "]: got " << got.at(r, c)
+          << ", want " << want(r, c) << ", bound " << bound(r, c);
+      if (!(error <= bound(r, c))) return largest;
+      if (error > 0) largest = std::max(largest, error / bound(r, c));
+    }
+  }
+  return largest;
 }
 
 }  // namespace etalon::test
