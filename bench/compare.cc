@@ -46,8 +46,10 @@ int Run(const std::vector<std::string>& args) {
 std::map<std::string, double> Times(const std::string& program,
                                     const std::vector<std::string>& flags,
                                     const std::string& file) {
+  // As JSON on the screen that is not there: the table's head goes to stderr.
   std::vector<std::string> args = {program, "--benchmark_out=" + file,
-                                   "--benchmark_out_format=json"};
+                                   "--benchmark_out_format=json",
+                                   "--benchmark_format=json"};
   args.insert(args.end(), flags.begin(), flags.end());
   std::map<std::string, double> times;
   if (const int status = Run(args); status != 0) {

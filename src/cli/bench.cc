@@ -122,8 +122,9 @@ std::string SweepPage(const std::vector<profile::BenchRow>& rows) {
       if (std::string_view(of) != kind) continue;
       c.n_depth = 0;
       const std::string name =
-          fmt::format("{} {}, {} threads, {}/{} cache", r.model.type, c.Name(),
-                      c.n_threads, TypeName(c.k_type), TypeName(c.v_type));
+          fmt::format("{} {}, {} {}, {}/{} cache", r.model.type, c.Name(),
+                      c.n_threads, c.n_threads == 1 ? "thread" : "threads",
+                      TypeName(c.k_type), TypeName(c.v_type));
       auto [it, added] = series.try_emplace(name);
       if (added) {
         it->second.name = name;
@@ -140,18 +141,19 @@ std::string SweepPage(const std::vector<profile::BenchRow>& rows) {
     for (auto& [name, s] : series) chart.series.push_back(std::move(s));
     body += fmt::format("<h2>{}</h2>\n", chart.title) + RenderChart(chart);
   }
+  // The figures first: a narrow screen shows no more without scrolling.
   std::string table =
-      "<h2>Figures</h2>\n<div class=\"scroll\"><table><tr><th class=\"t\">model"
-      "</th><th class=\"t\">test</th><th>threads</th><th>tokens/s</th><th>+-"
-      "</th><th class=\"t\">parity</th></tr>\n";
+      "<h2>Figures</h2>\n<div class=\"scroll\"><table><tr><th class=\"t\">test"
+      "</th><th>threads</th><th>tokens/s</th><th>\u00B1</th>"
+      "<th class=\"t\">parity</th><th class=\"t\">model</th></tr>\n";
   for (const profile::BenchRow& r : rows) {
     const auto s =
         profile::StatisticsOf(profile::TokensPerSecond(r.test, r.samples_ns));
     table += fmt::format(
-        "<tr><td class=\"t\">{}</td><td class=\"t\">{}</td><td>{}</td>"
-        "<td>{:.2f}</td><td>{:.2f}</td><td class=\"t\">{}</td></tr>\n",
-        profile::EscapeHtml(r.model.type), r.test.Name(), r.test.n_threads,
-        s.mean, s.deviation, r.parity);
+        "<tr><td class=\"t\">{}</td><td>{}</td><td>{:.2f}</td><td>{:.2f}</td>"
+        "<td class=\"t\">{}</td><td class=\"t\">{}</td></tr>\n",
+        r.test.Name(), r.test.n_threads, s.mean, s.deviation, r.parity,
+        profile::EscapeHtml(r.model.type));
   }
   const std::string machine =
       rows.empty() ? ""

@@ -157,6 +157,8 @@ std::string Draw(const Chart& chart, const char* css_class, double width,
       if (Drawable(chart, p)) placer.AddMark(ax.At(p.x), ay.At(p.y));
     }
   }
+  // Labels last, on top of every line.
+  std::string labels;
   for (const ChartSeries& s : chart.series) {
     std::string path, marks;
     for (const ChartPoint& p : s.points) {
@@ -168,13 +170,13 @@ std::string Draw(const Chart& chart, const char* css_class, double width,
                              "cy=\"{:.1f}\" r=\"5\"/></g>",
                              EscapeHtml(p.tooltip), x, y)
                        : "";
-      marks += placer.Label(x, y, p.label);
+      labels += placer.Label(x, y, p.label);
     }
     svg += fmt::format("<g class=\"c{}\">", s.color % kChartColors);
     if (s.line) svg += fmt::format("<path class=\"line\" d=\"{}\"/>", path);
     svg += marks + "</g>\n";
   }
-  return svg + "</svg>\n";
+  return svg + labels + "</svg>\n";
 }
 
 }  // namespace
@@ -235,7 +237,8 @@ figcaption i{display:inline-block;width:12px;height:12px;border-radius:6px;
 background:var(--c);margin-right:6px;vertical-align:-1px}
 .chart{width:100%;height:auto;display:block;background:var(--card);
 border-radius:8px}
-.chart text{fill:var(--fg);font-size:13px}.chart .tick,.chart .axis{
+.chart text{fill:var(--fg);font-size:13px;stroke:var(--card);stroke-width:4;
+stroke-linejoin:round;paint-order:stroke}.chart .tick,.chart .axis{
 fill:var(--dim)}.grid{stroke:var(--grid)}.line{fill:none;stroke:var(--c);
 stroke-width:2}circle{fill:var(--c);stroke:var(--card);stroke-width:1.5}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}
@@ -249,6 +252,7 @@ th,td{padding:4px 8px;text-align:right;border-bottom:1px solid var(--grid)}
 th{color:var(--dim);font-weight:600}
 th.t,td.t{text-align:left}
 .warn{color:var(--c4)}
+@media(max-width:640px){th,td{padding:4px 5px;font-size:12px}}
 )";
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

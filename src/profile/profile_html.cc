@@ -56,8 +56,8 @@ Chart Roofline(const ProfileReport& r, const Phase& phase) {
            true,
            false,
            true,
-           {{least / 2, gops, "", ""},
-            {most * 2, gops, simd::PeakName(peak), ""}}});
+           {{least / 2, gops, simd::PeakName(peak), ""},
+            {most * 2, gops, "", ""}}});
     }
   }
   for (int i = 0; i < kNumLevels && top > 0; ++i) {
@@ -80,23 +80,25 @@ Chart Roofline(const ProfileReport& r, const Phase& phase) {
 }
 
 std::string Table(const Phase& p) {
+  // The most telling columns first: a narrow screen shows no more without
+  // scrolling.
   std::string out =
       "<div class=\"scroll\"><table>\n<tr><th>#</th><th class=\"t\">op</th>"
-      "<th class=\"t\">type</th><th>shape</th><th>calls</th><th>ms</th>"
-      "<th>spread</th><th>share</th><th>MB</th><th>GB/s</th><th>GOP/s</"
-      "th><th>op/byte</th>"
-      "<th class=\"t\">roof</th><th>of it</th><th>wait</th><th>uneven</th>"
-      "</tr>\n";
+      "<th class=\"t\">type</th><th>share</th><th>ms</th><th>spread</th>"
+      "<th>shape</th><th>calls</th><th>MB</th><th>GB/s</th><th>GOP/s</th>"
+      "<th>op/byte</th><th class=\"t\">roof</th><th>of it</th><th>wait</th>"
+      "<th>uneven</th></tr>\n";
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const OpRow& row = p.rows[i];
     out += fmt::format(
         "<tr><td>{}</td><td class=\"t\">{}</td><td class=\"t\">{}</td>"
-        "<td>{}</td><td>{}</td><td>{:.3f}</td><td>{:.1f} %</td><td>{:.1f} "
-        "%</td><td>{:.2f}</td>"
-        "<td>{:.1f}</td><td>{:.1f}</td><td>{:.1f}</td><td class=\"t\">{}</td>"
-        "<td>{:.0f} %</td><td>{:.0f} %</td><td>{:.0f} %</td></tr>\n",
-        i + 1, OpName(row.key.op), row.key.TypeText(), row.key.ShapeText(),
-        row.calls, row.seconds * 1e3, row.spread * 100, row.share * 100,
+        "<td>{:.1f} %</td><td>{:.3f}</td><td>{:.1f} "
+        "%</td><td>{}</td><td>{}</td>"
+        "<td>{:.2f}</td><td>{:.1f}</td><td>{:.1f}</td><td>{:.1f}</td>"
+        "<td class=\"t\">{}</td><td>{:.0f} %</td><td>{:.0f} %</td>"
+        "<td>{:.0f} %</td></tr>\n",
+        i + 1, OpName(row.key.op), row.key.TypeText(), row.share * 100,
+        row.seconds * 1e3, row.spread * 100, row.key.ShapeText(), row.calls,
         row.cost.bytes() * 1e-6, row.BytesPerSecond() * 1e-9,
         row.OperationsPerSecond() * 1e-9, row.Intensity(),
         row.roof.empty() ? "-" : row.roof, row.roof_share * 100,
