@@ -1045,7 +1045,7 @@ static double* g_experts(golden_case* c, golden_profile* p, const golden_tensor*
 static golden_verdict g_judge(golden_case* c, golden_profile* p, const golden_tensor* outputs, size_t n_outputs) {
   static const char kOps[] =
       "dequantize embedding quantize_q8_k quantize_q8_0 gemm gemm_swiglu rms_norm softmax rope swiglu add scale_rows"
-      " kv_write attention attention_variant moe_router moe_ffn";
+      " kv_write attention attention_variant moe_router moe_ffn layer";
   golden_verdict v = g_say(GOLDEN_PASS, "", "");
   size_t k;
   const j_node *needs = j_list(c->json, "needs", &k), *o = j_list(c->json, "outputs", &k);

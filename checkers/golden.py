@@ -429,7 +429,7 @@ class Verdict:
 
 OPS = set("""dequantize embedding quantize_q8_k quantize_q8_0 gemm gemm_swiglu
 rms_norm softmax rope swiglu add scale_rows kv_write attention
-attention_variant moe_router moe_ffn""".split())
+attention_variant moe_router moe_ffn layer""".split())
 
 
 class NoBound(Exception):

@@ -1,14 +1,11 @@
 // The expert mixture: the reference's own products and SwiGLU, rounded to f32
 // between stages because the down projection quantises what it is given. The
-// tolerance follows an error through the stages; where it can change a
-// quantised activation, that activation counts as flipped by one step.
+// tolerance follows an error through the stages (stages.h).
 #include <algorithm>
 #include <cmath>
 
-#include "reference/formats.h"
 #include "reference/ops.h"
 #include "reference/oracle.h"
-#include "reference/quantize.h"
 #include "reference/stages.h"
 #include "reference/store.h"
 #include "reference/validate.h"
@@ -67,81 +64,6 @@ double ExpertScale(const ExpertWeights& stack, size_t e) {
   return stack.scales.empty() ? 1.0 : static_cast<double>(stack.scales[e]);
 }
 
-double F16Rounded(double x) { return F16ToDouble(DoubleToF16(x)); }
-
-// How far the dequantised activation of a port may be from the reference's when
-// the row it quantises differs from `x` by at most `error`.
-std::vector<double> QuantizedError(std::span<const float> x,
-                                   std::span<const double> error,
-                                   size_t block_size) {
-  const QuantizedRow row = block_size == 256 ? QuantizeQ8K(x) : QuantizeQ8_0(x);
-  std::vector<double> out(x.size());
-  for (size_t b = 0; b * block_size < x.size(); ++b) {
-    double amax = 0.0;
-    double max_error = 0.0;
-    for (size_t i = b * block_size; i < (b + 1) * block_size; ++i) {
-      amax = std::max(amax, std::abs(static_cast<double>(x[i])));
-      max_error = std::max(max_error, error[i]);
-    }
-    const double relative = amax > 0.0 ? max_error / amax + 16 * 0x1p-24 : 1.0;
-    const double d = std::abs(static_cast<double>(row.d[b]));
-    double d_error = 2 * relative * d;
-    if (block_size == 32) {
-      // The f16 scale stays the same or takes a whole step.
-      const double exact = amax / 127.0;
-      d_error = std::max(
-          std::abs(F16Rounded(exact * (1 + relative)) - d),
-          std::abs(F16Rounded(exact * std::max(0.0, 1 - relative)) - d));
-    }
-    for (size_t i = b * block_size; i < (b + 1) * block_size; ++i) {
-      const double value = std::abs(static_cast<double>(x[i]));
-      if (!(relative < 0.25) || amax < 0x1p-119) {
-        out[i] = 2 * value + 2 * max_error + d;  // nothing is known
-        continue;
-      }
-      const double scaled = 127.0 * value / amax;
-      const double moved = 2 * scaled * relative + 127.0 * error[i] / amax +
-                           127.0 * 16 * 0x1p-24;
-      const bool may_flip = !(static_cast<double>(row.margin[i]) > moved);
-      const double q = std::abs(static_cast<double>(row.q[i]));
-      out[i] = q * d_error + (may_flip ? (d + d_error) * (1.0 + moved) : 0.0);
-    }
-  }
-  return out;
-}
-
-// Adds what errors of the hidden rows do to the down projection.
-void InheritThroughDown(const Stage& hidden, const ExpertWeights& stack,
-                        size_t e, Activations activations, size_t rows,
-                        Stage& y) {
-  const WeightMatrix down = stack.expert(e);
-  const double scale = std::abs(ExpertScale(stack, e));
-  const size_t cols = down.cols;
-  std::vector<double> moved = hidden.error;
-  if (IsQuantized(down.type) && activations == Activations::kAuto) {
-    const size_t block = WeightFormat(down.type)->block_size;
-    for (size_t r = 0; r < rows; ++r) {
-      const std::vector<double> row =
-          QuantizedError({hidden.value.data() + r * cols, cols},
-                         {hidden.error.data() + r * cols, cols}, block);
-      std::copy(row.begin(), row.end(),
-                moved.begin() + static_cast<std::ptrdiff_t>(r * cols));
-    }
-  }
-  std::vector<double> w(cols);
-  for (size_t n = 0; n < down.rows; ++n) {
-    DecodeRow(down.type, down.row(n), w);
-    for (size_t r = 0; r < rows; ++r) {
-      double sum = 0.0;
-      for (size_t i = 0; i < cols; ++i) {
-        sum += std::abs(w[i]) * moved[r * cols + i];
-      }
-      // 1 + 2^-8: these errors are rounded along with the rest.
-      y.error[r * down.rows + n] += scale * sum * (1.0 + 0x1p-8);
-    }
-  }
-}
-
 }  // namespace
 
 Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& profile,
@@ -184,12 +106,9 @@ Expected<Oracle> MoeFfnOracle(const MoeFfnArgs& args, const Profile& profile,
     ETALON_ASSIGN_OR_RETURN(const Stage hidden,
                             Activate(gate, up, rows, ffn_dim, p));
     ETALON_ASSIGN_OR_RETURN(
-        Stage y,
-        Multiply({hidden.value.data(), rows, ffn_dim}, args.down.expert(e),
-                 ExpertScale(args.down, e), args.activations, p));
-    if (magnitudes) {
-      InheritThroughDown(hidden, args.down, e, args.activations, rows, y);
-    }
+        const Stage y,
+        Multiply(hidden, rows, args.down.expert(e), ExpertScale(args.down, e),
+                 args.activations, p));
     for (size_t r = 0; r < rows; ++r) {
       const size_t to =
           (uses[e][r].token * n_used + uses[e][r].slot) * model_dim;

@@ -7,6 +7,7 @@
 
 #include "reference/formats.h"
 #include "reference/golden/emulator_kernels.h"
+#include "reference/golden/layer_steps.h"
 
 namespace etalon::golden {
 namespace internal {
@@ -74,7 +75,7 @@ bool CanEmulate(const Case& c) {
            k->shape == v->shape && k->shape[2] == q->shape[2] &&
            k->dtype != DType::kU8 && v->dtype != DType::kU8;
   }
-  return c.op == "moe_router" || c.op == "quantize_q8_k" ||
+  return c.op == "layer" || c.op == "moe_router" || c.op == "quantize_q8_k" ||
          c.op == "quantize_q8_0" ||
          std::any_of(
              std::begin(internal::kKernels), std::end(internal::kKernels),
@@ -91,6 +92,15 @@ Expected<TensorFile> Emulate(const Case& c, const Machine& machine,
   for (const auto& kernel : internal::kKernels) {
     if (kernel.op != c.op) continue;
     out.Add(c.outputs[0].name, e.Result(0, kernel.run(e)));
+    return out;
+  }
+  if (c.op == "layer") {
+    const auto step = [&](const Case& s) -> Expected<Tensor> {
+      ETALON_ASSIGN_OR_RETURN(TensorFile made, Emulate(s, machine, bug));
+      return std::move(made.tensors[0].second);
+    };
+    ETALON_ASSIGN_OR_RETURN(Tensor made, RunLayerSteps(c, step, bug));
+    out.Add(c.outputs[0].name, std::move(made));
     return out;
   }
   std::vector<double> first;

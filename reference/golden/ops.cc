@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "reference/golden/ops_tables.h"
+#include "reference/layer.h"
 #include "reference/quantize.h"
 
 namespace etalon::golden {
@@ -23,7 +24,7 @@ const std::vector<Op>& Table() {
     std::vector<Op> all;
     for (auto* group :
          {internal::RowOps, internal::FormatOps, internal::ProductOps,
-          internal::ExpertOps, internal::AttentionOps}) {
+          internal::ExpertOps, internal::AttentionOps, internal::LayerOps}) {
       for (Op& op : group()) all.push_back(std::move(op));
     }
     return all;
@@ -44,6 +45,11 @@ Subject ReferenceSubject() {
   s.quantize_q8_0 = [](std::span<const float> x, std::span<float> d,
                        std::span<int8_t> q) {
     Quantize(reference::QuantizeQ8_0(x), d, q);
+  };
+  s.layer = [](const layer::LayerConfig& config,
+               const layer::LayerWeights& weights,
+               const layer::LayerState& state, Span2D<float> x, ExecContext&) {
+    return reference::Layer(config, weights, state, x);
   };
   static ExecContext unused;
   s.ctx = &unused;

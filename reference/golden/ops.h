@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "etalon/backend.h"
+#include "etalon/layer.h"
 #include "reference/bounds.h"
 #include "reference/golden/case.h"
 #include "reference/golden/operands.h"
@@ -29,6 +30,11 @@ struct Subject {
   const Backend* backend = nullptr;
   QuantizeRow quantize_q8_k;
   QuantizeRow quantize_q8_0;
+  // A block in place, by its own order of the ops; empty: layers are not run.
+  using RunLayer = std::function<Status(
+      const layer::LayerConfig& config, const layer::LayerWeights& weights,
+      const layer::LayerState& state, Span2D<float> x, ExecContext& ctx)>;
+  RunLayer layer;
   ExecContext* ctx = nullptr;
 };
 // The fp64 reference; ctx is not used.

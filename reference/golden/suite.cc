@@ -41,6 +41,7 @@ constexpr Generator kGenerators[] = {
     {"moe_router", internal::DescribeRouter, 14, 180, 20},
     {"moe_ffn", internal::DescribeMoeFfn, 4, 60, 4},
     {"attention_variant", internal::DescribeAttentionVariant, 13, 390, 13},
+    {"layer", internal::DescribeLayer, 7, 96, 8},
 };
 
 const Generator* FindGenerator(std::string_view op) {
@@ -65,7 +66,7 @@ Case Describe(const Generator& g, uint64_t index) {
 
 bool IsProduct(const std::string& op) {
   return op == "gemm" || op == "gemm_swiglu" || op == "attention" ||
-         op == "attention_variant" || op == "moe_ffn";
+         op == "attention_variant" || op == "moe_ffn" || op == "layer";
 }
 
 double LargestFinite(const Tensor& t) {

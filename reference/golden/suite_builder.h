@@ -60,6 +60,11 @@ Output Bounded(std::string name, Shape shape, std::string bound);
 
 // cos and sin of an angle up to 2^21, the same on every machine.
 std::pair<float, float> CosSin(float angle);
+// Of the pairs of a head: base^(-i / half).
+std::vector<float> RopeFrequencies(size_t half, double base);
+// Inputs cos and sin for positions first, first + 1, ...
+void AddRopeTables(const std::vector<float>& freq, size_t first, size_t n_rows,
+                   Case& c);
 
 Case DescribeRmsNorm(Chooser& choose);
 Case DescribeSoftmax(Chooser& choose);
@@ -78,6 +83,7 @@ Case DescribeAttention(Chooser& choose);
 Case DescribeAttentionVariant(Chooser& choose);
 Case DescribeRouter(Chooser& choose);
 Case DescribeMoeFfn(Chooser& choose);
+Case DescribeLayer(Chooser& choose);
 
 }  // namespace etalon::golden::internal
 

@@ -93,6 +93,48 @@ Case DescribeSoftmax(Chooser& choose) {
   return c;
 }
 
+// base^(-i / half) by products of square roots: no libm's pow.
+std::vector<float> RopeFrequencies(size_t half, double base) {
+  std::vector<float> freq;
+  for (size_t i = 0; i < half; ++i) {
+    double f = 1.0;
+    double root = 1.0 / base;
+    double fraction = static_cast<double>(i) / static_cast<double>(half);
+    for (int bit = 0; bit < 30; ++bit) {
+      root = std::sqrt(root);
+      fraction *= 2;
+      if (fraction >= 1.0) {
+        fraction -= 1.0;
+        f *= root;
+      }
+    }
+    freq.push_back(static_cast<float>(f));
+  }
+  return freq;
+}
+
+void AddRopeTables(const std::vector<float>& freq, size_t first, size_t n_rows,
+                   Case& c) {
+  std::vector<float> cos;
+  std::vector<float> sin;
+  for (size_t r = 0; r < n_rows; ++r) {
+    for (const float f : freq) {
+      const auto [co, si] = CosSin(static_cast<float>(first + r) * f);
+      cos.push_back(co);
+      sin.push_back(si);
+    }
+  }
+  for (const auto& [name, values] :
+       {std::pair{"cos", &cos}, std::pair{"sin", &sin}}) {
+    Input table;
+    table.name = name;
+    table.shape = {n_rows, freq.size()};
+    table.data =
+        Tensor(DType::kF32, table.shape, std::span<const float>(*values));
+    c.inputs.push_back(std::move(table));
+  }
+}
+
 // The tables come from the reference's sin and cos of the f32 angle, rounded:
 // whatever they are, they are inputs.
 Case DescribeRope(Chooser& choose) {
@@ -120,48 +162,16 @@ Case DescribeRope(Chooser& choose) {
   const size_t first =
       choose.Pick<size_t>({0, 1, 7, 255, 4096, 131072, 1048576});
   const size_t n_rows = n_tokens + 1;
-  std::vector<float> freq;
-  std::vector<float> cos;
-  std::vector<float> sin;
-  const double base = choose.Pick({10000.0, 1e6, 500000.0});
-  for (size_t i = 0; i < half; ++i) {
-    // base^(-i / half) by products of square roots: no libm's pow.
-    double f = 1.0;
-    double root = 1.0 / base;
-    double fraction = static_cast<double>(i) / static_cast<double>(half);
-    for (int bit = 0; bit < 30; ++bit) {
-      root = std::sqrt(root);
-      fraction *= 2;
-      if (fraction >= 1.0) {
-        fraction -= 1.0;
-        f *= root;
-      }
-    }
-    freq.push_back(static_cast<float>(f));
-  }
+  const std::vector<float> freq =
+      RopeFrequencies(half, choose.Pick({10000.0, 1e6, 500000.0}));
   std::vector<uint32_t> positions;
   for (size_t t = 0; t < n_tokens; ++t) {
     positions.push_back(static_cast<uint32_t>(n_rows - 1 - t));
   }
   // A port with angles of its own knows the first position by this.
   c.params["first_position"] = static_cast<int64_t>(first);
-  for (size_t r = 0; r < n_rows; ++r) {
-    for (size_t i = 0; i < half; ++i) {
-      const auto [co, si] = CosSin(static_cast<float>(first + r) * freq[i]);
-      cos.push_back(co);
-      sin.push_back(si);
-    }
-  }
   c.inputs.push_back(Integers("positions", {n_tokens}, positions));
-  for (const auto& [name, values] :
-       {std::pair{"cos", &cos}, std::pair{"sin", &sin}}) {
-    Input table;
-    table.name = name;
-    table.shape = {n_rows, half};
-    table.data =
-        Tensor(DType::kF32, table.shape, std::span<const float>(*values));
-    c.inputs.push_back(std::move(table));
-  }
+  AddRopeTables(freq, first, n_rows, c);
   Input f;
   f.name = "freq";
   f.shape = {half};

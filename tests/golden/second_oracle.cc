@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "reference/golden/layer_steps.h"
 #include "reference/golden/ops.h"
 
 namespace etalon::test {
@@ -37,6 +38,17 @@ Real RoundToHalf(Real x) {
   const Real unit = std::ldexp(Real{1}, std::max(std::ilogb(x), -14) - 10);
   const Real v = std::nearbyint(x / unit) * unit;
   return std::abs(v) >= 65520 ? std::copysign(kInf, x) : v;
+}
+
+// Of a value that is a half.
+uint16_t HalfBits(Real x) {
+  for (unsigned bits = 0; bits < 0x10000; ++bits) {
+    const Real v = Half(bits);
+    if (v == x && std::signbit(v) == std::signbit(x)) {
+      return static_cast<uint16_t>(bits);
+    }
+  }
+  return 0x7E00;
 }
 
 template <class T>
@@ -527,6 +539,32 @@ SecondOracle Router(const Case& c) {
   return {{"experts", experts}, {"weights", weights}};
 }
 
+// Of the ops, each rounded to its output's type, in the order that
+// layer_steps.cc has.
+SecondOutput Layer(const Case& c) {
+  const auto step = [](const Case& s) -> Expected<golden::Tensor> {
+    const SecondOracle made = SecondOracleOf(s);
+    const auto out = made.find(s.outputs[0].name);
+    if (out == made.end()) return InvalidArgument("no oracle of " + s.op);
+    golden::Tensor t(s.outputs[0].dtype, s.outputs[0].shape);
+    for (size_t i = 0; i < t.n() && i < out->second.y.size(); ++i) {
+      const Real y = out->second.y[i];
+      if (t.dtype == DType::kF32) {
+        t.As<float>()[i] = static_cast<float>(y);
+      } else {
+        // Rounded to half already.
+        t.As<uint16_t>()[i] = HalfBits(y);
+      }
+    }
+    return t;
+  };
+  SecondOutput out;
+  const auto y = golden::RunLayerSteps(c, step);
+  if (!y) return out;
+  for (const float v : y->As<float>()) out.y.push_back(static_cast<Real>(v));
+  return out;
+}
+
 // ---- comparison ----
 
 bool Near(Real a, Real b, Real tolerance) {
@@ -553,6 +591,7 @@ SecondOracle SecondOracleOf(const Case& c) {
       {"embedding", Dequantize},
       {"attention", Attention},
       {"kv_write", KvWrite},
+      {"layer", Layer},
   };
   for (const Row& row : kRows) {
     if (row.op == c.op) return {{c.outputs[0].name, row.run(c)}};
