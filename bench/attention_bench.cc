@@ -2,6 +2,8 @@
 //   Decode   one token against kv_len 8192, rotating over caches of 1 GiB in
 //            all, so that every byte comes from DRAM; GB/s of keys and values,
 //            and the share of the roof: of reading memory in 16 streams.
+//   DecodeHot  kv_len 512, the same cache again and again: f16 and f32, every
+//            tier, one thread.
 //   Prefill  n_tokens behind a depth of earlier positions, profile strict or
 //            fast; FLOP/s, counting 4 * head_dim per visible pair of query and
 //            key.
@@ -77,6 +79,37 @@ KvView View(size_t cache, size_t which) {
           kHeadDim};
 }
 
+// The first cache in f32.
+KvView ViewF32(size_t which) {
+  static const std::vector<float> cache = [] {
+    std::vector<float> x(2 * kTensor);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = F16ToF32(Caches()[i]);
+    return x;
+  }();
+  KvView view = View(0, which);
+  view.type = TensorType::kF32;
+  view.data = reinterpret_cast<const std::byte*>(&cache[which * kTensor]);
+  return view;
+}
+
+// Indices of the tiers that can run here, from `first` on; else the scalar one.
+std::vector<int64_t> Tiers(SimdTier first) {
+  std::vector<int64_t> tiers;
+  for (const SimdTier tier : SupportedSimdTiers()) {
+    if (tier >= first) tiers.push_back(static_cast<int64_t>(tier));
+  }
+  if (tiers.empty()) tiers.push_back(0);
+  return tiers;
+}
+
+// Takes the tier of the range; its name is the figure's label.
+void UseTier(benchmark::State& state, int64_t tier) {
+  if (!SetActiveSimdTier(static_cast<SimdTier>(tier))) {
+    state.SkipWithError("no such tier");
+  }
+  state.SetLabel(std::string(SimdTierName(ActiveSimdTier())));
+}
+
 struct Run {
   std::vector<float> q, out;
   Workspace workspace;
@@ -140,6 +173,7 @@ int Threads(const benchmark::State& state) {
 // what memory gives drifts by the second.
 void DecodeCold(benchmark::State& state) {
   const int n_threads = Threads(state);
+  UseTier(state, state.range(2));
   Run run(1, static_cast<size_t>(state.range(1)), kDepth, n_threads);
   if (const std::string error = run.Verify(); !error.empty()) {
     state.SkipWithError(error.c_str());
@@ -170,17 +204,42 @@ void DecodeCold(benchmark::State& state) {
   state.counters["GB/s"] = rate * 1e-9;
   state.counters["roof_GB/s"] = roof * 1e-9;
   state.counters["share"] = rate / roof;
-  state.SetLabel(std::string(SimdTierName(ActiveSimdTier())));
 }
 BENCHMARK(DecodeCold)
-    ->ArgNames({"threads", "q_per_kv"})
-    ->ArgsProduct({{1, 0}, {1, 2, 4, 8}})
+    ->ArgNames({"threads", "q_per_kv", "tier"})
+    ->ArgsProduct({{1, 0}, {1, 2, 4, 8}, Tiers(SimdTier::kAvx2)})
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
+
+void DecodeHot(benchmark::State& state) {
+  constexpr size_t kLen = 512;
+  UseTier(state, state.range(2));
+  const bool f32 = state.range(0) != 0;
+  Run run(1, static_cast<size_t>(state.range(1)), kLen, 1);
+  if (f32) {
+    run.args.k = ViewF32(0);
+    run.args.v = ViewF32(1);
+  }
+  if (const std::string error = run.Verify(); !error.empty()) {
+    state.SkipWithError(error.c_str());
+    return;
+  }
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(ops::Attention(run.args, run.ctx));
+  }
+  state.SetBytesProcessed(
+      state.iterations() *
+      static_cast<int64_t>(2 * kKvHeads * kLen * kHeadDim * (f32 ? 4 : 2)));
+}
+BENCHMARK(DecodeHot)
+    ->ArgNames({"f32", "q_per_kv", "tier"})
+    ->ArgsProduct({{0, 1}, {1, 2, 4, 8}, Tiers(SimdTier::kScalar)})
+    ->Unit(benchmark::kMicrosecond);
 
 void Prefill(benchmark::State& state) {
   const size_t n_tokens = static_cast<size_t>(state.range(2));
   const size_t depth = static_cast<size_t>(state.range(3));
+  UseTier(state, state.range(5));
   Run run(n_tokens, static_cast<size_t>(state.range(1)), depth + n_tokens,
           Threads(state));
   if (const std::string error = run.Verify(); !error.empty()) {
@@ -199,11 +258,11 @@ void Prefill(benchmark::State& state) {
   state.counters["FLOP/s"] = benchmark::Counter(
       pairs * static_cast<double>(run.args.q.n_heads) * 4.0 * kHeadDim,
       benchmark::Counter::kIsIterationInvariantRate);
-  state.SetLabel(std::string(SimdTierName(ActiveSimdTier())));
 }
 BENCHMARK(Prefill)
-    ->ArgNames({"threads", "q_per_kv", "n_tokens", "depth", "fast"})
-    ->ArgsProduct({{1, 0}, {2}, {512}, {0, 7680}, {0, 1}})
+    ->ArgNames({"threads", "q_per_kv", "n_tokens", "depth", "fast", "tier"})
+    ->ArgsProduct(
+        {{1, 0}, {2}, {512}, {0, 7680}, {0, 1}, Tiers(SimdTier::kAvx2)})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -73,6 +73,34 @@ Run Attention(size_t n_tokens) {
   };
 }
 
+Run Embedding(TensorType type) {
+  constexpr size_t kVocab = 64, kDim = 1024;
+  auto table = std::make_shared<test::RandomWeights>(
+      test::MakeWeights(type, kVocab, kDim, rng));
+  auto y = std::make_shared<std::vector<float>>(4 * kDim);
+  return [=] {
+    constexpr int32_t kTokens[] = {3, 1, 63, 40};
+    return ops::Embedding({table->view(), kTokens, {y->data(), 4, kDim}}, ctx);
+  };
+}
+
+Run Rope() {
+  constexpr size_t kTokens = 4, kHeads = 8, kDim = 128, kHalf = kDim / 2;
+  auto x =
+      std::make_shared<std::vector<float>>(Random(kTokens * kHeads * kDim));
+  auto cos = std::make_shared<std::vector<float>>(kTokens * kHalf, 0.8f);
+  auto sin = std::make_shared<std::vector<float>>(kTokens * kHalf, 0.6f);
+  return [=] {
+    constexpr int32_t kPositions[kTokens] = {0, 1, 2, 3};
+    RopeArgs a;
+    a.x = {x->data(), kTokens, kHeads, kDim, kHeads * kDim, kDim};
+    a.positions = kPositions;
+    a.cos = {cos->data(), kTokens, kHalf};
+    a.sin = {sin->data(), kTokens, kHalf};
+    return ops::Rope(a, ctx);
+  };
+}
+
 // An op on two matrices of f32.
 Run Rows(Status (*op)(Span2D<const float>, Span2D<float>)) {
   constexpr size_t kRows = 16, kCols = 1024;
@@ -92,9 +120,20 @@ const Case kCases[] = {
     {"gemv_q5_k", [] { return Gemm(TensorType::kQ5_K, 1); }},
     {"gemv_q6_k", [] { return Gemm(TensorType::kQ6_K, 1); }},
     {"gemv_q8_0", [] { return Gemm(TensorType::kQ8_0, 1); }},
+    {"gemv_q4_0", [] { return Gemm(TensorType::kQ4_0, 1); }},
+    {"gemv_q4_1", [] { return Gemm(TensorType::kQ4_1, 1); }},
+    {"gemv_q5_0", [] { return Gemm(TensorType::kQ5_0, 1); }},
+    {"gemv_q5_1", [] { return Gemm(TensorType::kQ5_1, 1); }},
+    {"gemv_f16", [] { return Gemm(TensorType::kF16, 1); }},
+    {"gemv_bf16", [] { return Gemm(TensorType::kBF16, 1); }},
     {"gemv_f32", [] { return Gemm(TensorType::kF32, 1); }},
     {"gemm_q4_k_32", [] { return Gemm(TensorType::kQ4_K, 32); }},
+    {"gemm_q6_k_32", [] { return Gemm(TensorType::kQ6_K, 32); }},
     {"gemm_q8_0_32", [] { return Gemm(TensorType::kQ8_0, 32); }},
+    {"gemm_f32_32", [] { return Gemm(TensorType::kF32, 32); }},
+    {"embedding_q4_k", [] { return Embedding(TensorType::kQ4_K); }},
+    {"embedding_q6_k", [] { return Embedding(TensorType::kQ6_K); }},
+    {"rope", Rope},
     {"attention_1", [] { return Attention(1); }},
     {"attention_32", [] { return Attention(32); }},
     {"rms_norm",
