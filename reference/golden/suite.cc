@@ -40,7 +40,7 @@ constexpr Generator kGenerators[] = {
     {"attention", internal::DescribeAttention, 60, 1000, 60},
     {"moe_router", internal::DescribeRouter, 14, 180, 20},
     {"moe_ffn", internal::DescribeMoeFfn, 4, 60, 4},
-    {"attention_variant", internal::DescribeAttentionVariant, 13, 390, 13},
+    {"attention_variant", internal::DescribeAttentionVariant, 17, 408, 17},
     {"layer", internal::DescribeLayer, 7, 96, 8},
 };
 

@@ -62,7 +62,10 @@ Case DescribeLayer(Chooser& choose) {
   // stream is large and what is added to it small. `blocks` makes weights of 10
   // to 100, which norms of 2^-12 take back.
   add("x", {n_tokens, s.dim},
-      c.family == "outlier" || all ? "outlier" : "normal", block == 256 ? 9 : quantized ? 6 : 2);
+      c.family == "outlier" || all ? "outlier" : "normal",
+      block == 256 ? 9
+      : quantized  ? 6
+                   : 2);
   add("attn_norm", {s.dim}, "positive", norm);
   const auto weights = [&](const std::string& name, size_t rows, size_t cols) {
     const auto own = c.params.find("type_" + name);

@@ -150,10 +150,11 @@ Case DescribeGemm(Chooser& choose) {
   c.family = choose.Cycle<const char*>(
       {"normal", "outlier", "exact_int", "cancel", "uniform", "wide", "offset",
        "large", "max_scales", "spike", "tiny", "constant", "zero", "d_one",
-       "second_zero", "special"},
+       "second_zero", "special", "d_zero", "d_subnormal", "huge"},
       2);
   const bool weights_only = c.family == "max_scales" || c.family == "d_one" ||
-                            c.family == "second_zero";
+                            c.family == "second_zero" || c.family == "d_zero" ||
+                            c.family == "d_subnormal";
   const bool special = c.family == "special";
   std::string rule = weights_only || special ? "normal" : c.family;
   if (c.family == "d_one") rule = "exact_int";
@@ -161,6 +162,8 @@ Case DescribeGemm(Chooser& choose) {
   c.params["act"] = f32 ? std::string("f32") : ActOf(type);
   c.SetFloat("scale", choose.Pick({1.0f, 1.0f, 0.37f, -1.5f}));
   Input x = Data("x", {m, k}, rule, 0);
+  // Sums stay below 2^128 in any order.
+  if (c.family == "huge") x.recipe->times_log2 = -24;
   if (special) {
     x.recipe->patch.push_back(
         {choose.Below(k), choose.Pick({kNan, kPosInf, kMinusZero})});
@@ -201,25 +204,43 @@ Case DescribeGemmSwiGlu(Chooser& choose) {
 
 Case DescribeAttention(Chooser& choose) {
   Case c;
-  const size_t head_dim = choose.Cycle<size_t>(
-      {64, 1, 16, 128, 40, 80, 8, 96, 33, 112, 72, 256, 192, 576});
-  const size_t kv_len = choose.Cycle<size_t>(
-      {1, 17, 257, 2, 64, 255, 16, 256, 300, 31, 513, 1024, 100}, 1);
+  const bool is_long = choose.index() % 500 == 499;
+  const size_t head_dim =
+      is_long ? choose.Pick<size_t>({4, 8})
+              : choose.Cycle<size_t>({64, 1, 16, 128, 40, 80, 8, 96, 33, 112,
+                                      72, 256, 192, 576});
+  const size_t kv_len =
+      is_long
+          ? choose.Pick<size_t>({65537, 70000})
+          : choose.Cycle<size_t>(
+                {1, 17, 257, 2, 64, 255, 16, 256, 300, 31, 513, 1024, 100}, 1);
   const bool wide = head_dim > 128;
+  // Rows enough for kernels that tile 32 queries of a kv head.
+  const bool prompt = !wide && !is_long && kv_len >= 64 &&
+                      choose.index() > 64 && choose.index() % 25 == 24;
   const size_t q_per_kv =
-      wide ? 1
-           : choose.Pick<size_t>({1, 2, 4, 7, 8, head_dim <= 16 ? 64u : 3u});
-  const size_t n_kv_heads =
-      q_per_kv * head_dim <= 256 ? 1 + choose.Below(2) : 1;
+      wide || is_long ? 1
+      : prompt
+          ? choose.Pick<size_t>({1, 4})
+          : choose.Pick<size_t>({1, 2, 4, 7, 8, head_dim <= 16 ? 64u : 3u});
+  const size_t n_kv_heads = q_per_kv * head_dim <= 256 && !is_long && !prompt
+                                ? 1 + choose.Below(2)
+                                : 1;
   const size_t n_heads = q_per_kv * n_kv_heads;
-  const size_t room = std::max<size_t>(1, 640 / (n_heads * head_dim));
+  // The smoke pack is small.
+  const size_t room = std::max<size_t>(
+      1, (choose.index() < 64 ? 360 : 640) / (n_heads * head_dim));
   const size_t n_tokens =
-      std::min(kv_len, 1 + choose.Below(std::min<size_t>(room, 5)));
+      prompt && q_per_kv == 1 ? 33 + choose.Below(2)
+      : prompt                ? 9 + choose.Below(2)
+               : std::min(kv_len, 1 + choose.Below(std::min<size_t>(room, 5)));
   const size_t capacity = kv_len + choose.Below(4);
   c.family = choose.Cycle<const char*>(
-      {"normal", "large", "uniform", "constant", "rising", "v_cancel",
-       "v_offset", "spike", "falling", "outlier", "qk_cancel", "exact_int",
-       "tiny", "zero", "nan_live", "inf_live", "wide_v"},
+      {"normal",     "large",     "uniform",     "constant",    "rising",
+       "v_cancel",   "v_offset",  "spike",       "falling",     "outlier",
+       "qk_cancel",  "exact_int", "tiny",        "zero",        "nan_live",
+       "inf_live",   "wide_v",    "huge_scores", "subnormal_v", "huge_v",
+       "low_scores", "ninf_live", "subnormal_k"},
       1);
   std::string q_rule = "normal";
   std::string k_rule = "normal";
@@ -240,8 +261,17 @@ Case DescribeAttention(Chooser& choose) {
   if (c.family == "exact_int") q_rule = k_rule = v_rule = "exact_int";
   if (c.family == "tiny") q_rule = k_rule = v_rule = "tiny";
   if (c.family == "zero") q_rule = v_rule = "zero";
+  if (c.family == "low_scores") {
+    q_rule = "ones";
+    k_rule = "offset";
+  }
+  if (c.family == "huge_scores") k_rule = "large";
+  if (c.family == "subnormal_v") v_rule = "subnormal";
+  if (c.family == "subnormal_k") k_rule = "subnormal";
+  if (c.family == "huge_v") v_rule = "huge";
   const DType k_type = choose.OneIn(2) ? DType::kF16 : DType::kF32;
-  const DType v_type = choose.OneIn(2) ? DType::kF16 : DType::kF32;
+  const bool f32_v = c.family == "huge_v" || c.family == "subnormal_v";
+  const DType v_type = choose.OneIn(2) && !f32_v ? DType::kF16 : DType::kF32;
   Input q = Data("q", {n_tokens, n_heads, head_dim}, q_rule, 0);
   const Shape cache = {n_kv_heads, capacity, head_dim};
   Input k = Data("k", cache, k_rule, 2, k_type);
@@ -251,14 +281,19 @@ Case DescribeAttention(Chooser& choose) {
     k.recipe->times_log2 = -6;
   }
   if (c.family == "outlier") k.recipe->times_log2 = -5;
+  // Scores of +-10^4; values whose unnormalised sum stays below 2^128.
+  if (c.family == "huge_scores") q.recipe->times_log2 = 7;
+  if (c.family == "huge_v") v.recipe->times_log2 = -10;
   if (c.family == "exact_int" || c.family == "qk_cancel") {
     k.recipe->times_log2 = -2;
   }
-  if (c.family == "nan_live" || c.family == "inf_live") {
+  if (c.family.ends_with("_live")) {
     // In a live position of the keys or the values; all queries of the last
     // token see it.
     const size_t at = choose.Below(kv_len) * head_dim + choose.Below(head_dim);
-    const uint32_t bits = c.family == "nan_live" ? kNan : kPosInf;
+    const uint32_t bits = c.family == "nan_live"   ? kNan
+                          : c.family == "inf_live" ? kPosInf
+                                                   : kNegInf;
     (choose.OneIn(2) ? k : v)
         .recipe->patch.push_back(
             {at, k_type == v_type || bits == kNan ? bits : kNan});
@@ -276,7 +311,9 @@ Case DescribeAttention(Chooser& choose) {
   c.inputs = {std::move(q), std::move(k), std::move(v)};
   c.params["kv_len"] = static_cast<int64_t>(kv_len);
   c.params["causal"] = int64_t{choose.OneIn(4) ? 0 : 1};
-  c.SetFloat("scale", 1.0f / std::sqrt(static_cast<float>(head_dim)));
+  // All of about -50 sqrt(head_dim) in low_scores.
+  c.SetFloat("scale", (c.family == "low_scores" ? -1.0f : 1.0f) /
+                          std::sqrt(static_cast<float>(head_dim)));
   c.outputs.push_back(
       Bounded("out", {n_tokens, n_heads, head_dim}, "attention"));
   if (choose.OneIn(2)) {

@@ -33,7 +33,8 @@ Case DescribeRmsNorm(Chooser& choose) {
   const size_t rows = 1 + choose.Below(3);
   c.family = choose.Cycle<const char*>(
       {"normal", "uniform", "wide", "exact_int", "large", "outlier", "offset",
-       "cancel", "tiny", "constant", "huge", "subnormal", "zero", "special"});
+       "cancel", "tiny", "constant", "huge", "subnormal", "zero", "special",
+       "spike", "rising", "ones"});
   const bool special = c.family == "special";
   Input x = Data("x", {rows, n}, special ? "normal" : c.family, 0);
   if (special) {
@@ -59,13 +60,15 @@ Case DescribeSoftmax(Chooser& choose) {
   c.family = choose.Cycle<const char*>(
       {"normal", "large", "uniform", "constant", "spike", "offset", "outlier",
        "exact_int", "masked", "tiny", "rising", "zero", "all_masked",
-       "late_max", "low", "special"});
+       "late_max", "low", "special", "huge_logits"});
   std::string rule = c.family;
   if (rule == "late_max" || rule == "low") rule = "normal";
+  if (rule == "huge_logits") rule = "large";
   if (rule == "masked" || rule == "all_masked" || rule == "special") {
     rule = "normal";
   }
   Input x = Data("x", {rows, n}, rule, 0);
+  if (c.family == "huge_logits") x.recipe->times_log2 = 6;  // +-10^4
   if (c.family == "masked") {
     for (size_t i = 0; i < n; ++i) {
       if (choose.OneIn(3) && i + 1 < n) {
@@ -157,7 +160,7 @@ Case DescribeRope(Chooser& choose) {
   }
   c.inputs.push_back(std::move(x));
   c.params["style"] =
-      std::string(choose.Cycle<const char*>({"half_split", "interleaved"}, 1));
+      std::string(choose.Cycle<const char*>({"half_split", "interleaved"}, 10));
   // Rows of the table stand for these positions of a context.
   const size_t first =
       choose.Pick<size_t>({0, 1, 7, 255, 4096, 131072, 1048576});
@@ -190,9 +193,21 @@ Case DescribeSwiGlu(Chooser& choose) {
   const size_t rows = 1 + choose.Below(3);
   c.family = choose.Cycle<const char*>(
       {"normal", "uniform", "wide", "large", "exact_int", "outlier", "offset",
-       "tiny", "subnormal", "huge", "zero", "special"});
+       "tiny", "subnormal", "huge", "zero", "special", "edge"});
   const bool special = c.family == "special";
-  Input gate = Data("gate", {rows, n}, special ? "normal" : c.family, 0);
+  const bool edge = c.family == "edge";
+  Input gate =
+      Data("gate", {rows, n}, special || edge ? "normal" : c.family, 0);
+  if (edge) {
+    // Round -87.3, -88.7 and -103.9, where exp(-g) and sigmoid leave the range
+    // of f32 and of its normal numbers.
+    for (size_t i = 0; i < rows * n; ++i) {
+      const uint32_t base =
+          choose.Pick({0xC2AEA000u, 0xC2B17000u, 0xC2CFE000u, 0x42B17000u});
+      gate.recipe->patch.push_back(
+          {i, base + static_cast<uint32_t>(choose.Below(0x4000))});
+    }
+  }
   if (special) {
     gate.recipe->patch.push_back(
         {choose.Below(n), choose.Pick({kNan, kPosInf, kNegInf})});
@@ -209,9 +224,9 @@ Case DescribeAdd(Chooser& choose) {
   Case c;
   const size_t n = Columns(choose);
   const size_t rows = 1 + choose.Below(3);
-  c.family =
-      choose.Cycle<const char*>({"normal", "wide", "cancel", "outlier", "tiny",
-                                 "huge", "zero", "subnormal", "special"});
+  c.family = choose.Cycle<const char*>({"normal", "wide", "cancel", "outlier",
+                                        "tiny", "huge", "zero", "subnormal",
+                                        "special", "large", "exact_int"});
   const bool special = c.family == "special";
   Input a = Data("a", {rows, n}, special ? "normal" : c.family, 0);
   if (special) {
@@ -230,8 +245,13 @@ Case DescribeScaleRows(Chooser& choose) {
   const size_t n = Columns(choose);
   const size_t rows = 1 + choose.Below(4);
   c.family = choose.Cycle<const char*>(
-      {"normal", "wide", "outlier", "tiny", "huge", "zero"});
-  c.inputs.push_back(Data("x", {rows, n}, c.family, 0));
+      {"normal", "wide", "outlier", "tiny", "huge", "zero", "special"});
+  const bool special = c.family == "special";
+  c.inputs.push_back(Data("x", {rows, n}, special ? "normal" : c.family, 0));
+  if (special) {
+    c.inputs[0].recipe->patch.push_back(
+        {choose.Below(n), choose.Pick({kNan, kPosInf, kMinusZero})});
+  }
   c.inputs.push_back(
       Data("scale", {rows}, choose.Pick({"normal", "positive", "wide"}), 2));
   c.outputs.push_back(Bounded("out", {rows, n}, "scale_rows"));

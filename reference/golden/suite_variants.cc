@@ -34,28 +34,47 @@ void Hide(Chooser& choose, size_t kv_len, bool whole_row, Input& mask) {
   }
 }
 
+// -Inf over the first tile, the last one, or every other, for all queries. One
+// key stays visible to each.
+void HideTiles(const std::string& family, size_t kv_len, Input& mask) {
+  const size_t tile = kv_len > 256 ? 256 : kv_len > 32 ? 32 : 16;
+  const size_t last = (kv_len - 1) / tile;
+  for (size_t row = 0; row < mask.shape[0] * mask.shape[1]; ++row) {
+    for (size_t p = 0; p < kv_len; ++p) {
+      const size_t t = p / tile;
+      const bool hidden = family == "mask_first_tile"  ? t == 0
+                          : family == "mask_last_tile" ? t == last
+                                                       : t % 2 == 0;
+      if (hidden && p != 0)
+        mask.recipe->patch.push_back({row * kv_len + p, kNegInf});
+    }
+  }
+}
+
 }  // namespace
 
 Case DescribeAttentionVariant(Chooser& choose) {
   Case c;
-  c.family = choose.Cycle<const char*>({"window", "softcap", "alibi", "mask",
-                                        "sinks", "gate", "kv_bf16", "kv_q8_0",
-                                        "v_dim", "window_sinks", "softcap_mask",
-                                        "masked_row", "all"});
+  c.family = choose.Cycle<const char*>(
+      {"window", "softcap", "alibi", "mask", "sinks", "gate", "kv_bf16",
+       "kv_q8_0", "v_dim", "window_sinks", "softcap_mask", "masked_row", "all",
+       "mask_first_tile", "mask_last_tile", "mask_blocks", "v_128"});
   const std::string& f = c.family;
   const bool all = f == "all";
-  const bool first = choose.index() < 13;  // the smoke pack is small
+  const bool first = choose.index() < 17;  // the smoke pack is small
   const size_t head_dim =
-      first ? choose.Pick<size_t>({8, 16, 24})
-            : choose.Cycle<size_t>({64, 16, 40, 128, 8, 96, 32, 80}, 13);
+      f == "v_128" ? 192
+      : first      ? choose.Pick<size_t>({8, 16, 24})
+                   : choose.Cycle<size_t>({64, 16, 40, 128, 8, 96, 32, 80}, 17);
   const size_t kv_len =
       first ? choose.Pick<size_t>({17, 33, 20})
-            : choose.Cycle<size_t>({64, 1, 257, 17, 300, 33, 513, 256, 2}, 13);
-  const size_t n_kv_heads = 1 + choose.Below(2);
-  const size_t n_heads = n_kv_heads * choose.Pick<size_t>({1, 2});
+            : choose.Cycle<size_t>({64, 1, 257, 17, 300, 33, 513, 256, 2}, 17);
+  const bool wide = f == "v_128";  // as of latent attention
+  const size_t n_kv_heads = wide ? 1 : 1 + choose.Below(2);
+  const size_t n_heads = wide ? 1 : n_kv_heads * choose.Pick<size_t>({1, 2});
   const size_t n_tokens = std::min(kv_len, 1 + choose.Below(first ? 2 : 3));
   const size_t v_dim =
-      f == "v_dim" ? std::max<size_t>(1, head_dim * 2 / 3) : head_dim;
+      f == "v_dim" || wide ? std::max<size_t>(1, head_dim * 2 / 3) : head_dim;
   const bool causal =
       f == "window" || f == "window_sinks" || all || choose.OneIn(2);
   const std::string k_type = f == "kv_q8_0"   ? "Q8_0"
@@ -95,9 +114,13 @@ Case DescribeAttentionVariant(Chooser& choose) {
     c.inputs.push_back(Data("alibi_slopes", {n_heads}, "positive", 8));
     c.inputs.back().recipe->times_log2 = choose.Pick({-6, -3, 0});
   }
-  if (f == "mask" || f == "softcap_mask" || f == "masked_row" || all) {
+  if (f.find("mask") != std::string::npos || all) {
     Input mask = Data("mask", {n_tokens, n_heads, kv_len}, "normal", 9);
-    Hide(choose, kv_len, f == "masked_row", mask);
+    if (f == "mask_first_tile" || f == "mask_last_tile" || f == "mask_blocks") {
+      HideTiles(f, kv_len, mask);
+    } else {
+      Hide(choose, kv_len, f == "masked_row", mask);
+    }
     c.inputs.push_back(std::move(mask));
   }
   if (f == "sinks" || f == "window_sinks" || all) {

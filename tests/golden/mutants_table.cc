@@ -1,11 +1,12 @@
 // usage: etalon_mutants > docs/mutants.md
 // Every catalogued bug, planted in a kernel that is right otherwise, against
-// the smoke and the full suite.
+// the smoke and the full suite, and right kernels against the full one.
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <set>
 
+#include "cli/golden.h"
 #include "tests/golden/mutation.h"
 
 namespace etalon::test {
@@ -42,39 +43,118 @@ struct Sum {
   }
 };
 
-// Right kernels, one per shipped profile: what each metric accuses.
-void PrintFalseAlarms(const std::map<std::string, std::vector<Case>>& suite) {
-  fmt::print(
-      "\n## False alarms\n\nRight kernels on emulated machines, one per "
-      "shipped profile (`reference/golden/machine.cc`),\non the smoke suite: "
-      "how many cases each judgement accuses.\n\n"
-      "| profile | cases | bounds | NMSE | cosine | allclose |\n"
-      "| --- | --- | --- | --- | --- | --- |\n");
-  for (const golden::EmulatedProfile& e : golden::EmulatedProfiles()) {
-    const auto profile = golden::FindShippedProfile(e.profile);
-    if (!profile) continue;
-    size_t n = 0, fail = 0, nmse = 0, cosine = 0, allclose = 0;
-    for (const auto& [op, cases] : suite) {
-      for (const Case& c : cases) {
-        const auto got = golden::Emulate(c, e.machine);
-        if (!got || !golden::SkipReason(c, *profile).empty()) continue;
-        const auto r = golden::JudgeCase(c, *got, *profile, nullptr);
-        const Metrics m = OtherMetrics(r);
-        ++n;
-        fail += r.Failed();
-        nmse += m.nmse;
-        cosine += m.cosine;
-        allclose += m.allclose;
-      }
-    }
-    fmt::print("| {} | {} | {} | {} | {} | {} |\n", e.profile, n, fail, nmse,
-               cosine, allclose);
+// What each judgement accuses of a right kernel.
+struct Alarms {
+  size_t n = 0, fail = 0, nmse = 0, cosine = 0, allclose = 0;
+  std::string first;  // case and message
+
+  void Add(const golden::Case& c, const golden::TensorFile& got,
+           const golden::PortProfile& profile) {
+    const auto r = golden::JudgeCase(c, got, profile, nullptr);
+    const Metrics m = OtherMetrics(r);
+    ++n;
+    fail += r.Failed();
+    nmse += m.nmse;
+    cosine += m.cosine;
+    allclose += m.allclose;
+    if (r.Failed() && first.empty()) first = c.id + " " + r.message;
   }
+  void Print(std::string_view profile, std::string_view kernels) const {
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} |\n", profile, kernels, n,
+               fail, nmse, cosine, allclose);
+    if (fail > 0) {
+      fmt::print(stderr, "false alarm: {} {}: {}\n", profile, kernels, first);
+    }
+  }
+};
+
+Expected<Alarms> OfMachine(const Suite& suite, const Machine& machine,
+                           const golden::PortProfile& profile) {
+  Alarms alarms;
+  for (const auto& [op, cases] : suite) {
+    for (const Case& c : cases) {
+      if (!golden::CanEmulate(c) || !golden::SkipReason(c, profile).empty()) {
+        continue;
+      }
+      ETALON_ASSIGN_OR_RETURN(const auto got, golden::Emulate(c, machine));
+      alarms.Add(c, got, profile);
+    }
+  }
+  return alarms;
+}
+
+// The engine's own kernels; profile fast has some of its own.
+Expected<Alarms> OfEngine(const Suite& suite, const std::string& kernels,
+                          const golden::PortProfile& profile) {
+  cli::EngineOptions options;
+  options.profile = kernels;
+  ETALON_ASSIGN_OR_RETURN(const cli::Engine engine, cli::SetUpEngine(options));
+  Workspace workspace;
+  ExecContext ctx{&workspace, &engine.config, engine.n_threads};
+  const golden::Subject subject = cli::CpuSubject(engine, &ctx);
+  Alarms alarms;
+  for (const auto& [op, cases] : suite) {
+    for (const Case& c : cases) {
+      if (!golden::SkipReason(c, profile).empty()) continue;
+      ETALON_ASSIGN_OR_RETURN(const auto got, golden::Run(c, subject));
+      alarms.Add(c, got, profile);
+    }
+  }
+  return alarms;
+}
+
+// Returns how many bounds accused.
+Expected<size_t> PrintFalseAlarms(const Suite& suite) {
+  fmt::print(
+      "\n## False alarms\n\nRight kernels on the full suite: how many cases "
+      "each judgement accuses. The engine's own\nkernels (those of this "
+      "machine), naive loops in f32, and an emulated machine for each "
+      "shipped\nprofile (`reference/golden/machine.cc`: TF32, accumulators "
+      "that "
+      "truncate, f16 and bf16 operands,\nexp and division as loose as the "
+      "profile allows, flushed subnormals). What a profile says\nnothing about "
+      "is not counted.\n\n"
+      "| profile | kernels | cases | bounds | NMSE | cosine | allclose |\n"
+      "| --- | --- | --- | --- | --- | --- | --- |\n");
+  size_t n_fail = 0;
+  for (const auto& [name, kernels] :
+       {std::pair{"cpu-strict", "strict"}, std::pair{"cpu-fast", "fast"}}) {
+    ETALON_ASSIGN_OR_RETURN(const auto profile,
+                            golden::FindShippedProfile(name));
+    ETALON_ASSIGN_OR_RETURN(const Alarms alarms,
+                            OfEngine(suite, kernels, profile));
+    alarms.Print(name, fmt::format("the engine's, {}", kernels));
+    n_fail += alarms.fail;
+  }
+  std::vector<golden::EmulatedProfile> machines = golden::EmulatedProfiles();
+  machines.insert(machines.begin(), {"cuda-f32", golden::NaiveMachine()});
+  for (const golden::EmulatedProfile& e : machines) {
+    ETALON_ASSIGN_OR_RETURN(const auto profile,
+                            golden::FindShippedProfile(e.profile));
+    ETALON_ASSIGN_OR_RETURN(const Alarms alarms,
+                            OfMachine(suite, e.machine, profile));
+    const bool naive = e.machine.name == golden::NaiveMachine().name;
+    alarms.Print(e.profile, naive ? "naive f32" : "emulated");
+    n_fail += alarms.fail;
+  }
+  return n_fail;
+}
+
+void PrintFingerprints(const Suite& smoke, const golden::PortProfile& profile) {
+  const FingerprintScore s = ScoreFingerprints(smoke, profile);
+  fmt::print(
+      "\n## Fingerprints\n\nThe first case that convicts a mutant, looked up "
+      "in "
+      "the catalogue: {} of {} mutants (all\nclasses but precision) are named "
+      "first, or a bug that this case cannot tell from them: {:.1f} %.\n",
+      s.first, s.n,
+      100.0 * static_cast<double>(s.first) /
+          static_cast<double>(std::max<size_t>(s.n, 1)));
 }
 
 int Main() {
-  const auto smoke = EmulatedSuite("smoke");
-  const auto full = EmulatedSuite("full");
+  const auto smoke = LoadSuite("smoke");
+  const auto full = LoadSuite("full");
   const auto profile = golden::FindShippedProfile("cpu-strict");
   if (!smoke || !full || !profile) {
     std::fputs("etalon_mutants: no suite\n", stderr);
@@ -98,9 +178,11 @@ int Main() {
       "# Mutants\n\nMade by `./dev mutants`: {} bugs planted in kernels that "
       "are right otherwise, run on\nthe golden suites and judged as profile "
       "cpu-strict by the FAIL tier alone. A mutant is\nequivalent when no case "
-      "of the full suite has a different bit. The last three columns\nsay how "
-      "many mutants other projects' metrics notice in at least one case of the "
-      "smoke\nsuite, against the fp64 value.\n\n",
+      "of the full suite has a different bit; the smoke suite is part of the\n"
+      "full one. The last three columns say how many mutants other projects' "
+      "metrics notice in\nat least one case of the smoke suite, against the "
+      "fp64 "
+      "value.\n\n",
       rows.size());
   fmt::print(
       "| class | mutants | equivalent | killed by smoke | killed by full | "
@@ -118,7 +200,12 @@ int Main() {
     sum.Print(r.bug->bug_class);
   }
   total.Print("all");
-  PrintFalseAlarms(*smoke);
+  PrintFingerprints(*smoke, *profile);
+  const auto alarms = PrintFalseAlarms(*full);
+  if (!alarms) {
+    fmt::print(stderr, "etalon_mutants: {}\n", alarms.error().message);
+    return 1;
+  }
   fmt::print(
       "\n## Every mutant\n\n| op | mutant | what is wrong | smoke: killed / "
       "differing cases | "
@@ -133,7 +220,7 @@ int Main() {
                : r.Equivalent() ? "equivalent"
                                 : "survives");
   }
-  return total.full + total.equivalent == total.n ? 0 : 1;
+  return total.full + total.equivalent == total.n && *alarms == 0 ? 0 : 1;
 }
 
 }  // namespace

@@ -2,9 +2,6 @@
 // accuse.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
-#include "reference/golden/fingerprint.h"
 #include "tests/golden/mutation.h"
 #include "tests/golden/second_oracle.h"
 
@@ -17,7 +14,7 @@ using golden::CaseStatus;
 
 class Mutants : public ::testing::Test {
  protected:
-  static const std::map<std::string, std::vector<Case>>& Suite() {
+  static const test::Suite& Suite() {
     static const auto suite = EmulatedSuite("smoke");
     EXPECT_TRUE(suite) << suite.error().message;
     return *suite;
@@ -96,48 +93,12 @@ TEST_F(Mutants, TheReferenceAgreesWithASecondOracle) {
   EXPECT_GT(n_seen, 150u);
 }
 
-std::vector<const Case*> BySize(const std::vector<Case>& cases) {
-  const auto work = [](const Case* c) {
-    size_t bytes = 0;
-    for (const golden::Input& i : c->inputs) bytes += i.data.bytes.size();
-    return bytes;
-  };
-  std::vector<const Case*> sorted;
-  for (const Case& c : cases) sorted.push_back(&c);
-  std::stable_sort(
-      sorted.begin(), sorted.end(),
-      [&](const Case* a, const Case* b) { return work(a) < work(b); });
-  return sorted;
-}
-
 // A fingerprint names the planted bug, or one that this case cannot tell from
 // it.
 TEST_F(Mutants, FingerprintsNameTheBug) {
   const auto profile = golden::FindShippedProfile("cpu-strict");
   ASSERT_TRUE(profile);
-  size_t n = 0;
-  size_t first = 0;
-  for (const Bug& bug : golden::Bugs()) {
-    // Rounding bugs have no value of their own to compare with.
-    if (bug.bug_class == "precision") continue;
-    for (const Case* smallest : BySize(Suite().at(std::string(bug.op)))) {
-      const Case& c = *smallest;
-      if (!golden::SkipReason(c, *profile).empty()) continue;
-      const auto got = golden::Emulate(c, golden::StrictMachine(), bug.id);
-      if (!golden::JudgeCase(c, *got, *profile, nullptr).Failed()) continue;
-      const auto found = golden::FindFingerprints(c, *got, *profile);
-      ++n;
-      bool named = false;
-      if (!found.empty()) {
-        // What looks the same here is as good an answer.
-        const auto a = golden::Emulate(c, golden::NaiveMachine(), found[0].bug);
-        const auto b = golden::Emulate(c, golden::NaiveMachine(), bug.id);
-        named = found[0].bug == bug.id || SameBytes(*a, *b);
-      }
-      first += named;
-      break;  // the first case that shows it
-    }
-  }
+  const auto [n, first] = ScoreFingerprints(Suite(), *profile);
   EXPECT_GT(n, 120u);
   EXPECT_GE(first * 100, n * 90) << first << " of " << n;
   std::printf("  fingerprint: %zu of %zu first\n", first, n);

@@ -2,11 +2,13 @@
 #ifndef ETALON_TESTS_GOLDEN_MUTATION_H_
 #define ETALON_TESTS_GOLDEN_MUTATION_H_
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "reference/golden/emulator.h"
+#include "reference/golden/fingerprint.h"
 #include "reference/golden/judge.h"
 #include "reference/golden/suite.h"
 
@@ -14,15 +16,18 @@ namespace etalon::test {
 
 using golden::Case;
 
-// The suite with inputs and expected values, by op; ops without an emulated
-// kernel are left out, procedural cases too.
-inline Expected<std::map<std::string, std::vector<Case>>> EmulatedSuite(
-    std::string_view suite) {
-  std::map<std::string, std::vector<Case>> by_op;
+using Suite = std::map<std::string, std::vector<Case>>;
+
+// The suite with inputs and expected values, by op; procedural cases are left
+// out.
+inline Expected<Suite> LoadSuite(std::string_view suite,
+                                 bool only_emulated = false) {
+  Suite by_op;
   ETALON_ASSIGN_OR_RETURN(std::vector<Case> cases,
                           golden::DescribeSuite(suite));
   for (Case& c : cases) {
-    if (c.kind == golden::CaseKind::kProcedural || !golden::CanEmulate(c)) {
+    if (c.kind == golden::CaseKind::kProcedural ||
+        (only_emulated && !golden::CanEmulate(c))) {
       continue;
     }
     ETALON_RETURN_IF_ERROR(golden::MakeInputs(c));
@@ -30,6 +35,10 @@ inline Expected<std::map<std::string, std::vector<Case>>> EmulatedSuite(
     by_op[c.op].push_back(std::move(c));
   }
   return by_op;
+}
+// Ops without an emulated kernel are left out too.
+inline Expected<Suite> EmulatedSuite(std::string_view suite) {
+  return LoadSuite(suite, /*only_emulated=*/true);
 }
 
 inline bool SameBytes(const golden::TensorFile& a,
@@ -99,6 +108,53 @@ inline MutantResult RunMutant(const golden::Bug& bug,
     r.n_allclose += m.allclose;
   }
   return r;
+}
+
+inline std::vector<const Case*> BySize(const std::vector<Case>& cases) {
+  const auto work = [](const Case* c) {
+    size_t bytes = 0;
+    for (const golden::Input& i : c->inputs) bytes += i.data.bytes.size();
+    return bytes;
+  };
+  std::vector<const Case*> sorted;
+  for (const Case& c : cases) sorted.push_back(&c);
+  std::stable_sort(
+      sorted.begin(), sorted.end(),
+      [&](const Case* a, const Case* b) { return work(a) < work(b); });
+  return sorted;
+}
+
+// A fingerprint names the planted bug, or one that this case cannot tell from
+// it: in how many of the bugs that some case convicts.
+struct FingerprintScore {
+  size_t n = 0;
+  size_t first = 0;
+};
+inline FingerprintScore ScoreFingerprints(const Suite& suite,
+                                          const golden::PortProfile& profile) {
+  FingerprintScore s;
+  for (const golden::Bug& bug : golden::Bugs()) {
+    // Rounding bugs have no value of their own to compare with.
+    if (bug.bug_class == "precision") continue;
+    for (const Case* smallest : BySize(suite.at(std::string(bug.op)))) {
+      const Case& c = *smallest;
+      if (!golden::SkipReason(c, profile).empty()) continue;
+      const auto got = golden::Emulate(c, golden::StrictMachine(), bug.id);
+      if (!golden::JudgeCase(c, *got, profile, nullptr).Failed()) continue;
+      const auto found = golden::FindFingerprints(c, *got, profile);
+      ++s.n;
+      bool named = false;
+      if (!found.empty()) {
+        // What looks the same here is as good an answer.
+        const auto a = golden::Emulate(c, golden::NaiveMachine(), found[0].bug);
+        const auto b = golden::Emulate(c, golden::NaiveMachine(), bug.id);
+        named = found[0].bug == bug.id || SameBytes(*a, *b);
+      }
+      s.first += named;
+      break;  // the first case that shows it
+    }
+  }
+  return s;
 }
 
 }  // namespace etalon::test
