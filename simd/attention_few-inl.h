@@ -27,48 +27,40 @@ namespace HWY_NAMESPACE {
 // Positions between two looks at the same strip of values: what the second
 // half of a row's lanes needs is then still in L1, and DRAM sees whole rows.
 inline constexpr size_t kDirectBlock = 32;
-// How far ahead of a few rows keys and values are asked for, into L2: enough to
-// cover the latency of DRAM. Measured on one core, f16, 8 kv heads x 128, 2
-// rows, as a share of the read roof: 4 KiB into L2 85 %, into L1 82 %; 16 KiB
-// into L2 80 %, into L1 76 %.
-inline constexpr size_t kPrefetchBytes = 4096;
 
 // Few rows meet each key once and should wait for DRAM only: keys and values
-// are widened in registers and asked for ahead of time. What is read in which
-// order: in step j the keys j, stretch + j, 2 stretch + j, ... of kKeys equal
-// stretches (DRAM serves several streams faster than one), then the values from
-// first to last, then the next chunk. The prefetch runs ahead in that
-// order, across its joints.
-template <class T>
+// are widened in registers, and asked for, into L2, one half of a chunk ahead:
+// the values while the keys are read, the next chunk's keys while the values
+// are. Only so far ahead can the order of asking be free of the order of use,
+// and it is that of kStreams streams in turn: one core gets a third more from
+// DRAM by several streams than by one, which is how values must be used.
+inline constexpr size_t kStreams = 8;
+
 class ReadAhead {
  public:
-  ReadAhead(const AttentionChunkArgs& a, size_t n, size_t n_keys)
-      : a_(a), n_(n), n_keys_(n_keys), stretch_((n + n_keys - 1) / n_keys) {
-    const size_t rows = kPrefetchBytes / (a.head_dim * sizeof(T));
-    steps_ = HWY_MAX(1, HWY_MIN(rows, kKvChunk / 2) / n_keys);
+  ReadAhead(const AttentionChunkArgs& a, size_t n)
+      : a_(a), n_(n), stretch_((n + kStreams - 1) / kStreams) {}
+  // The row to ask for when the i-th key is read.
+  template <class T>
+  const T* AtKey(size_t i) const {
+    return reinterpret_cast<const T*>(Row(a_.v, i));
   }
-  size_t stretch() const { return stretch_; }
-  // The row to ask for when key c of step j is read.
-  const T* AtKey(size_t c, size_t j) const {
-    if (j + steps_ < stretch_) return Key(a_.k, c * stretch_ + j + steps_);
-    return Value((j + steps_ - stretch_) * n_keys_ + c);
+  // The row to ask for when value i is read: of the next chunk, taken to be as
+  // long as this one.
+  template <class T>
+  const T* AtValue(size_t i) const {
+    return reinterpret_cast<const T*>(
+        a_.next_k.data == nullptr ? a_.v.data : Row(a_.next_k, i));
   }
-  // The row to ask for when value p is read.
-  const T* AtValue(size_t p) const { return Value(p + steps_ * n_keys_); }
 
  private:
-  const T* Key(const KvRows& rows, size_t p) const {
-    return Elements<T>(rows) + HWY_MIN(p, n_ - 1) * rows.stride;
-  }
-  const T* Value(size_t p) const {
-    if (p < n_ || a_.next_k.data == nullptr) return Key(a_.v, p);
-    // The next chunk, taken to be as long as this one.
-    const size_t i = p - n_;
-    return Key(a_.next_k, i % n_keys_ * stretch_ + i / n_keys_);
+  const std::byte* Row(const KvRows& rows, size_t i) const {
+    const size_t p = i % kStreams * stretch_ + i / kStreams;
+    return rows.data + BytesOf(rows.type, HWY_MIN(p, n_ - 1) * rows.stride);
   }
 
   const AttentionChunkArgs& a_;
-  size_t n_, n_keys_, stretch_, steps_;
+  size_t n_, stretch_;
 };
 
 // Scores of kRows rows from `row` on against the keys at positions pos[c].
@@ -86,21 +78,22 @@ HWY_INLINE void ScoreTile(const AttentionChunkArgs& a, size_t row,
   }
 }
 
-// Of a few rows, keys straight from the cache. A position past the end repeats
-// the last one, whose score is then stored twice.
+// Of a few rows, keys straight from the cache, as kKeys streams. A position
+// past the end repeats the last one, whose score is then stored twice.
 template <size_t kRows, class T>
 void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
   constexpr size_t kKeys = kTileDots / kRows;
   const T* k = Elements<T>(a.k);
-  const ReadAhead<T> read(a, n, kKeys);
-  for (size_t j = 0; j < read.stretch(); ++j) {
+  const ReadAhead read(a, n);
+  const size_t stretch = (n + kKeys - 1) / kKeys;
+  for (size_t j = 0; j < stretch; ++j) {
     const T* keys[kKeys];
     const T* ahead[kKeys];
     size_t pos[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
-      pos[c] = HWY_MIN(c * read.stretch() + j, n - 1);
+      pos[c] = HWY_MIN(c * stretch + j, n - 1);
       keys[c] = k + pos[c] * a.k.stride;
-      ahead[c] = read.AtKey(c, j);
+      ahead[c] = read.AtKey<T>(j * kKeys + c);
     }
     ScoreTile<kRows, true>(a, 0, keys, pos, ahead);
     for (size_t row = kRows; row < a.n_rows; row += kRows) {
@@ -180,15 +173,15 @@ inline size_t ValueTileRows(size_t n_rows) {
 }
 
 template <class T>
-void ValuesDirect(const AttentionChunkArgs& a, size_t n, size_t n_keys) {
+void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
   const T* v = Elements<T>(a.v);
-  const ReadAhead<T> read(a, n, n_keys);
+  const ReadAhead read(a, n);
   const size_t tile = ValueTileRows(a.n_rows);
   for (size_t begin = 0; begin < n; begin += kDirectBlock) {
     const size_t count = HWY_MIN(kDirectBlock, n - begin);
     const T* block = v + begin * a.v.stride;
     const T* ahead[kDirectBlock];
-    for (size_t p = 0; p < count; ++p) ahead[p] = read.AtValue(begin + p);
+    for (size_t p = 0; p < count; ++p) ahead[p] = read.AtValue<T>(begin + p);
     for (size_t row = 0; row < a.n_rows; row += tile) {
       const size_t n_rows = HWY_MIN(tile, a.n_rows - row);
       const Weights w{a.scores + row * kKvChunk + begin, 1, kKvChunk};
@@ -213,13 +206,12 @@ void ChunkOfFew(const AttentionChunkArgs& a, size_t n) {
             a.state.l + r);
   }
   ClearOutputs(a);
-  constexpr size_t kKeys = kTileDots / HWY_MIN(kRows, kTileRows);
   if (!IsDirect(a.v.type, a.head_dim_v)) {
     ValuesBlocked(a, n);
   } else if (a.v.type == TensorType::kF16) {
-    ValuesDirect<uint16_t>(a, n, kKeys);
+    ValuesDirect<uint16_t>(a, n);
   } else {
-    ValuesDirect<float>(a, n, kKeys);
+    ValuesDirect<float>(a, n);
   }
 }
 
