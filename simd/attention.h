@@ -26,9 +26,9 @@
 
 namespace etalon::simd {
 
-// Query rows per call: enough to pay for widening f16 keys and values once per
-// call, few enough that rows, scores and states stay in L2.
-inline constexpr size_t kAttentionMaxRows = 96;
+// Query rows per call: enough to pay for reading keys and values and widening
+// them once per call, few enough that rows, scores and states stay in L2.
+inline constexpr size_t kAttentionMaxRows = 192;
 // Up to this many rows (one token's heads) keys and values are read straight
 // from the cache, each once; more rows lie in the lanes of vectors, 16 by 16.
 inline constexpr size_t kAttentionFewRows = 8;

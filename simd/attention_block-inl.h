@@ -26,20 +26,18 @@ HWY_INLINE const T* Elements(const KvRows& rows) {
   return reinterpret_cast<const T*>(rows.data);
 }
 
-// [n, PaddedHeadDim] f32 at `block`, lanes past head_dim +0.
+// Columns [column, column + width) as [n, width] f32 at `block`, +0 from
+// head_dim on.
 template <class T>
 void Widen(const T* HWY_RESTRICT x, size_t stride, size_t n, size_t head_dim,
-           float* HWY_RESTRICT block) {
-  const size_t dim = PaddedHeadDim(head_dim);
+           size_t column, size_t width, float* HWY_RESTRICT block) {
+  const size_t end = HWY_MIN(head_dim, column + width) - column;
   for (size_t p = 0; p < n; ++p) {
+    const T* HWY_RESTRICT from = x + p * stride + column;
+    float* HWY_RESTRICT to = block + p * width;
     size_t d = 0;
-    for (; d + kLanes <= head_dim; d += kLanes) {
-      Store16(LoadKv(x + p * stride + d), block + p * dim + d);
-    }
-    if (d < head_dim) {
-      Store16(LoadKvTail(x + p * stride + d, head_dim - d),
-              block + p * dim + d);
-    }
+    for (; d + kLanes <= end; d += kLanes) Store16(LoadKv(from + d), to + d);
+    if (d < end) Store16(LoadKvTail(from + d, end - d), to + d);
   }
 }
 
@@ -50,21 +48,23 @@ struct F32Rows {
 
 // Rows of Q8_0 blocks: d * q is exact in f32.
 inline void WidenQ8_0(const BlockQ8_0* HWY_RESTRICT x, size_t stride, size_t n,
-                      size_t head_dim, float* HWY_RESTRICT block) {
+                      size_t head_dim, size_t column, size_t width,
+                      float* HWY_RESTRICT block) {
   const hn::Rebind<int8_t, DF> d8;
   const hn::RebindToSigned<DF> d32;
-  const size_t dim = PaddedHeadDim(head_dim);
+  const size_t end = HWY_MIN(head_dim, column + width);
   for (size_t p = 0; p < n; ++p) {
-    float* HWY_RESTRICT row = block + p * dim;
-    for (size_t d = 0; d < head_dim; d += kLanes) {
+    float* HWY_RESTRICT row = block + p * width;
+    for (size_t d = column; d < end; d += kLanes) {
       const BlockQ8_0& b = x[p * stride + d / kQk];
       const VF scale = hn::Set(DF(), F16ToF32(b.d));
       for (size_t i = 0; i < kLanes; i += kRealLanes) {
         const auto q = hn::PromoteTo(d32, hn::LoadU(d8, b.qs + d % kQk + i));
-        hn::StoreU(hn::Mul(hn::ConvertTo(DF(), q), scale), DF(), row + d + i);
+        hn::StoreU(hn::Mul(hn::ConvertTo(DF(), q), scale), DF(),
+                   row + d - column + i);
       }
     }
-    for (size_t d = head_dim; d < dim; ++d) row[d] = 0.0f;
+    for (size_t d = end - column; d < width; ++d) row[d] = 0.0f;
   }
 }
 
@@ -75,31 +75,39 @@ HWY_INLINE size_t BytesOf(TensorType type, size_t n) {
   return 2 * n;
 }
 
-// Positions [begin, begin + n) as f32 rows of whole steps: the cache itself
-// where it is that already, else widened into a.block.
+// Columns [column, column + width) of positions [begin, begin + n) as f32 rows
+// of whole steps: the cache itself where it is that already, else widened into
+// a.block.
 inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
-                       size_t head_dim, size_t begin, size_t n) {
+                       size_t head_dim, size_t begin, size_t n, size_t column,
+                       size_t width) {
   const std::byte* data = rows.data + BytesOf(rows.type, begin * rows.stride);
   switch (rows.type) {
     case TensorType::kF16:
       Widen(reinterpret_cast<const uint16_t*>(data), rows.stride, n, head_dim,
-            a.block);
+            column, width, a.block);
       break;
     case TensorType::kBF16:
       Widen(reinterpret_cast<const Bf16*>(data), rows.stride, n, head_dim,
-            a.block);
+            column, width, a.block);
       break;
     case TensorType::kQ8_0:
       WidenQ8_0(reinterpret_cast<const BlockQ8_0*>(data), rows.stride / kQk, n,
-                head_dim, a.block);
+                head_dim, column, width, a.block);
       break;
     default: {
       const float* x = reinterpret_cast<const float*>(data);
-      if (head_dim % kLanes == 0) return {x, rows.stride};
-      Widen(x, rows.stride, n, head_dim, a.block);
+      if (head_dim % kLanes == 0) return {x + column, rows.stride};
+      Widen(x, rows.stride, n, head_dim, column, width, a.block);
     }
   }
-  return {a.block, PaddedHeadDim(head_dim)};
+  return {a.block, width};
+}
+
+// All columns.
+inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
+                       size_t head_dim, size_t begin, size_t n) {
+  return BlockOf(a, rows, head_dim, begin, n, 0, PaddedHeadDim(head_dim));
 }
 
 // Can a few rows be read straight from the cache?

@@ -177,6 +177,7 @@ void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
   const T* v = Elements<T>(a.v);
   const ReadAhead read(a, n);
   const size_t tile = ValueTileRows(a.n_rows);
+  const size_t dim = PaddedHeadDim(a.head_dim_v);
   for (size_t begin = 0; begin < n; begin += kDirectBlock) {
     const size_t count = HWY_MIN(kDirectBlock, n - begin);
     const T* block = v + begin * a.v.stride;
@@ -187,10 +188,10 @@ void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
       const Weights w{a.scores + row * kKvChunk + begin, 1, kKvChunk};
       if (row == 0) {
         AddValuesOfTile<true>(a, row, n_rows, w, block, a.v.stride, begin,
-                              count, ahead);
+                              count, ahead, 0, dim);
       } else {
         AddValuesOfTile<false>(a, row, n_rows, w, block, a.v.stride, begin,
-                               count, ahead);
+                               count, ahead, 0, dim);
       }
     }
   }

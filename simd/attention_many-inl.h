@@ -22,6 +22,25 @@ HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
 namespace HWY_NAMESPACE {
 
+// What the next block and the values will read, asked for evenly over the walk
+// of all groups through a block: a burst would keep what the products load
+// waiting. Here the share of keys [j, j + n_keys) met by n_groups groups.
+inline void RequestShare(const AttentionChunkArgs& a, size_t begin,
+                         size_t count, size_t group, size_t n_groups, size_t j,
+                         size_t n_keys, size_t n) {
+  const size_t all = PaddedRows(a.n_rows) / kLanes;
+  const size_t done = group * count + j * HWY_MIN(n_groups, all - group);
+  const size_t from = done / all;
+  const size_t to = (done + n_keys * n_groups) / all;
+  Request(a.v, a.head_dim_v, begin + from, to - from, n);
+  const size_t next = begin + kAttentionBlock + from;
+  if (next < n) {
+    Request(a.k, a.head_dim, next, to - from, n);
+  } else if (a.next_k.data != nullptr) {
+    Request(a.next_k, a.head_dim, next - n, to - from, kAttentionBlock);
+  }
+}
+
 // Of groups [group, group + kGroups) of 16 rows against a block of keys.
 template <size_t kGroups, size_t kKeys, size_t kSteps>
 void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
@@ -29,11 +48,7 @@ void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
   const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
   const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
   for (size_t j = 0; j < count; j += kKeys) {
-    if (group == 0) {
-      // Spread over the block: what the next one and the values will read.
-      Request(a.k, a.head_dim, begin + j + kAttentionBlock, kKeys, n);
-      Request(a.v, a.head_dim_v, begin + j, kKeys, n);
-    }
+    RequestShare(a, begin, count, group, kGroups, j, kKeys, n);
     const float* keys[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
       keys[c] = block.data + HWY_MIN(j + c, count - 1) * block.stride;

@@ -198,27 +198,27 @@ HWY_INLINE void ValueTile(const Weights& w, const T* HWY_RESTRICT v,
   }
 }
 
-// All strips of kRows rows.
+// All strips of kRows rows: `width` columns.
 template <size_t kRows, bool kPrefetch, class T>
 void AddValues(const Weights& w, const T* v, size_t v_stride, size_t n,
-               const T* const* ahead, float* o, size_t dim) {
+               const T* const* ahead, float* o, size_t o_stride, size_t width) {
   constexpr size_t kStrips = kTileStrips<kRows>;
-  const size_t strips = dim / kLanes;
+  const size_t strips = width / kLanes;
   size_t s = 0;
   for (; s + kStrips <= strips; s += kStrips) {
     ValueTile<kRows, kStrips, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                         s * kLanes, o + s * kLanes, dim);
+                                         s * kLanes, o + s * kLanes, o_stride);
   }
   if constexpr (kStrips == 8) {
     if (s + 4 <= strips) {
       ValueTile<kRows, 4, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                     s * kLanes, o + s * kLanes, dim);
+                                     s * kLanes, o + s * kLanes, o_stride);
       s += 4;
     }
   }
   for (; s < strips; ++s) {
     ValueTile<kRows, 1, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                   s * kLanes, o + s * kLanes, dim);
+                                   s * kLanes, o + s * kLanes, o_stride);
   }
 }
 

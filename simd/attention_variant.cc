@@ -161,7 +161,7 @@ void AddRuns(const AttentionVariantArgs& a, size_t row, const F32Rows& block,
                         block.data + (from - begin) * block.stride,
                         block.stride, to - from,
                         static_cast<const float* const*>(nullptr),
-                        a.chunk.state.o + row * dim, dim);
+                        a.chunk.state.o + row * dim, dim, dim);
     p = to;
   }
 }
@@ -183,7 +183,8 @@ void Values(const AttentionVariantArgs& a, size_t first, size_t end) {
         AddValuesOfTile<false, float>(
             chunk, row, n_rows,
             Weights{chunk.scores + row * kKvChunk + begin, 1, kKvChunk},
-            block.data, block.stride, begin, count, nullptr);
+            block.data, block.stride, begin, count, nullptr, 0,
+            PaddedHeadDim(chunk.head_dim_v));
         continue;
       }
       for (size_t r = row; r < row + n_rows; ++r) {

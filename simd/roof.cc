@@ -70,8 +70,11 @@ double F32Steps(size_t steps) {
   const auto op = [&](V acc) HWY_ATTR {
     return kFused ? hn::MulAdd(acc, x, y) : hn::Add(hn::Mul(acc, x), y);
   };
-  V v0 = x, v1 = x, v2 = x, v3 = x, v4 = x, v5 = x, v6 = x, v7 = x, v8 = x,
-    v9 = x, v10 = x, v11 = x;
+  // Twelve different chains: of equal ones the compiler keeps one.
+  V v0 = x, v1 = hn::Add(v0, y), v2 = hn::Add(v1, y), v3 = hn::Add(v2, y),
+    v4 = hn::Add(v3, y), v5 = hn::Add(v4, y), v6 = hn::Add(v5, y),
+    v7 = hn::Add(v6, y), v8 = hn::Add(v7, y), v9 = hn::Add(v8, y),
+    v10 = hn::Add(v9, y), v11 = hn::Add(v10, y);
   for (size_t i = 0; i < steps; ++i) {
     v0 = op(v0);
     v1 = op(v1);

@@ -79,6 +79,24 @@ TEST(Attention, PrefillFollowsTheStrictOrderOnEveryTier) {
   }
 }
 
+// Long caches: more rows to a tile than short ones have, one tile not full.
+TEST(Attention, TallTilesFollowTheStrictOrderOnEveryTier) {
+  for (const size_t head_dim : {72, 128, 200}) {
+    AttentionShape shape;
+    shape.n_tokens = 33;
+    shape.q_per_kv = 8;
+    shape.n_kv_heads = 1;
+    shape.kv_len = 2030 + shape.n_tokens;
+    shape.head_dim = head_dim;
+    shape.type = kTypes[head_dim / 8 % 2];
+    const AttentionProblem problem(shape, static_cast<uint32_t>(head_dim));
+    const std::vector<float> expected = problem.StrictOrder();
+    problem.ExpectWithinBound(expected, "strict order");
+    test::ForEachTier(
+        [&](SimdTier) { problem.ExpectSame(problem.Run(), expected, "op"); });
+  }
+}
+
 // The judge can say no: a scale that is off by 0.1 %, a position left out.
 TEST(Attention, TheBoundRejectsWrongAnswers) {
   for (const size_t kv_len : {2, 17, 257, 1025}) {
