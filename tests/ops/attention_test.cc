@@ -81,12 +81,12 @@ TEST(Attention, PrefillFollowsTheStrictOrderOnEveryTier) {
 
 // Long caches: more rows to a tile than short ones have, one tile not full.
 TEST(Attention, TallTilesFollowTheStrictOrderOnEveryTier) {
-  for (const size_t head_dim : {72, 128, 200}) {
+  for (const size_t head_dim : {72, 128}) {
     AttentionShape shape;
-    shape.n_tokens = 33;
-    shape.q_per_kv = 8;
+    shape.n_tokens = 14;  // 98 rows, 96 of which would be a short tile
+    shape.q_per_kv = 7;
     shape.n_kv_heads = 1;
-    shape.kv_len = 2030 + shape.n_tokens;
+    shape.kv_len = 2040 + shape.n_tokens;
     shape.head_dim = head_dim;
     shape.type = kTypes[head_dim / 8 % 2];
     const AttentionProblem problem(shape, static_cast<uint32_t>(head_dim));
