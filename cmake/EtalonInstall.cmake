@@ -29,6 +29,15 @@ file(RELATIVE_PATH ETALON_PC_TO_PREFIX
 configure_file(${CMAKE_SOURCE_DIR}/cmake/etalon.pc.in
                ${CMAKE_BINARY_DIR}/etalon.pc @ONLY)
 
+# `cmake --install` builds nothing, and `./dev run` leaves a folder with the
+# program only: make what is missing rather than install half of it.
+install(CODE "
+  if(NOT EXISTS \"$<TARGET_FILE:etalon>\" OR
+     NOT EXISTS \"$<TARGET_FILE:etalon_library>\")
+    execute_process(COMMAND \"${CMAKE_COMMAND}\" --build
+      \"${CMAKE_BINARY_DIR}\" --target etalon etalon_library
+      COMMAND_ERROR_IS_FATAL ANY)
+  endif()")
 install(TARGETS etalon etalon_library)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/etalon
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
