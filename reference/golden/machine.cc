@@ -99,8 +99,11 @@ const std::vector<EmulatedProfile>& EmulatedProfiles() {
     };
     add("cpu-strict", [](Machine& m) { m = StrictMachine(); });
     add("cpu-fast", [](Machine& m) {
+      m = StrictMachine();
       m.lanes = 4;
-      m.kv_chunk = 256;
+      m.in = m.p = Rounding::kBF16;
+      m.exp_ulp = 25;
+      m.ftz = true;
     });
     add("cuda-f32", [](Machine& m) {
       m.lanes = 32;

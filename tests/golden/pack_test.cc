@@ -182,6 +182,34 @@ TEST(Profiles, AllAreReadAndUnknownFieldsAreNot) {
   }
 }
 
+// What the engine's tests judge its kernels by is what ports are told.
+TEST(Profiles, TheEnginesOwnAreShippedAsTheyAre) {
+  for (const reference::Profile* own :
+       {&reference::CpuStrictProfile(), &reference::CpuFastProfile()}) {
+    const auto shipped = FindShippedProfile(own->name);
+    ASSERT_TRUE(shipped);
+    const reference::Profile& p = shipped->p;
+    EXPECT_EQ(p.u, own->u);
+    EXPECT_EQ(p.acc(), own->acc());
+    EXPECT_EQ(p.lanes, own->lanes);
+    EXPECT_EQ(p.fused, own->fused);
+    EXPECT_EQ(p.exp_ulp, own->exp_ulp);
+    EXPECT_EQ(p.exp_ulp_per_x, own->exp_ulp_per_x);
+    EXPECT_EQ(p.tanh_ulp, own->tanh_ulp);
+    EXPECT_EQ(p.div_ulp, own->div_ulp);
+    EXPECT_EQ(p.rsqrt_ulp, own->rsqrt_ulp);
+    EXPECT_EQ(p.f64_norm_sum, own->f64_norm_sum);
+    EXPECT_EQ(p.u_in, own->u_in);
+    EXPECT_EQ(p.u_p, own->u_p);
+    EXPECT_EQ(p.u_out, own->u_out);
+    EXPECT_EQ(p.in_max, own->in_max);
+    EXPECT_EQ(p.in_tiny, own->in_tiny);
+    EXPECT_EQ(p.tiny, own->tiny);
+    EXPECT_EQ(p.kv_chunk, own->kv_chunk);
+    EXPECT_EQ(p.quantized, own->quantized);
+  }
+}
+
 TEST(Suite, FullHasItsCasesAndEveryOp) {
   const auto cases = DescribeSuite("full");
   ASSERT_TRUE(cases);
