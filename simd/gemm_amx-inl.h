@@ -223,6 +223,20 @@ struct AmxEpilogue {
 // T of a block: 8 mins of 6 bits times sums of 32 activations.
 static_assert(8 * 63 * 32 * 127 < 1 << 22);
 
+// Weights of a later chunk, by row, to be asked for while tiles are multiplied:
+// asked for all at once they stall for as long as memory takes.
+struct Ahead {
+  const std::byte* const* rows;
+  size_t n_rows;
+};
+template <class Block>
+HWY_INLINE void RequestRow(const std::byte* row) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
+  }
+}
+
 // Super-block panels of kV row groups against tokens begin .. end - 1, two
 // tiles of 16 tokens at a time; a pair of token tiles meets all groups while it
 // is in the first-level cache. A unit is one pair and one group. Its tiles are
@@ -234,7 +248,8 @@ HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
                                 const std::byte* digits,
                                 const GemmActivations& x, size_t chunk,
                                 size_t begin, size_t end,
-                                float* const (&acc)[kV], std::byte* tiles) {
+                                float* const (&acc)[kV], Ahead ahead,
+                                std::byte* tiles) {
   using F = PanelFormat<Block>;
   constexpr bool kSigned = AmxDigits<Block>::kSigned;
   constexpr size_t kParts = 8;
@@ -258,6 +273,8 @@ HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
   };
   const size_t n_units = (end - begin + kAmxPair - 1) / kAmxPair * kV;
   const int8_t* a = qs;
+  const size_t rows_per_step = (ahead.n_rows + 4 * n_units - 1) / (4 * n_units);
+  size_t n_requested = 0;
   for (size_t first = 0; first < n_units; first += kV, a += kPairBytes) {
     const bool more = first + kV < n_units;
 #pragma GCC unroll 4
@@ -281,6 +298,10 @@ HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
         const int8_t* next = a + kPairBytes + (4 * v + k) * kShare;
 #pragma GCC unroll 32
         for (size_t i = 0; i < kShare && more; i += 64) hwy::Prefetch(next + i);
+        for (size_t r = 0; r < rows_per_step; ++r) {
+          if (n_requested == ahead.n_rows) break;
+          RequestRow<Block>(ahead.rows[n_requested++]);
+        }
         ETALON_TILE_LOAD(6, high + k * kAmxTileBytes, kLineBytes);
         ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
         if (k == 0) {
@@ -420,7 +441,7 @@ template <class Block, size_t kV>
 HWY_INLINE void AmxChunk(const std::byte* const (&rows)[kV][kPanelRows],
                          size_t first, size_t n, std::byte* const (&panels)[kV],
                          const GemmActivations& x, size_t chunk, size_t begin,
-                         size_t end, float* const (&acc)[kV],
+                         size_t end, float* const (&acc)[kV], Ahead ahead,
                          std::byte* scratch) {
   std::byte* tiles = scratch + kV * kAmxDigitBytes;
   for (size_t v = 0; v < kV; ++v) {
@@ -435,8 +456,10 @@ HWY_INLINE void AmxChunk(const std::byte* const (&rows)[kV][kPanelRows],
   // Tile loads do not tell the compiler what they read.
   asm volatile("" ::: "memory");
   if constexpr (PanelFormat<Block>::kSuper) {
-    AmxSuperBlock<Block, kV>(panels, scratch, x, chunk, begin, end, acc, tiles);
+    AmxSuperBlock<Block, kV>(panels, scratch, x, chunk, begin, end, acc, ahead,
+                             tiles);
   } else {
+    for (size_t r = 0; r < ahead.n_rows; ++r) RequestRow<Block>(ahead.rows[r]);
     for (size_t v = 0; v < kV; ++v) {
       AmxSmallBlocks<Block>(panels[v], x, chunk, begin, end, n, acc[v], tiles);
     }

@@ -25,7 +25,7 @@ struct RowMap {
 };
 // With many tokens the products take longer than the reading: neighbouring
 // rows then share a panel, so that results leave a vector at a time.
-inline constexpr size_t kAdjacentFrom = 48;  // tokens
+inline constexpr size_t kAdjacentFrom = 9;  // tokens
 
 inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
   const size_t n_panels = (end - begin + kPanelRows - 1) / kPanelRows;
@@ -71,11 +71,10 @@ HWY_INLINE void StoreRows(const GemmRows& g, const RowMap& map, size_t c,
 
 template <class Block>
 HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
-  constexpr size_t kBytes = kChunk / PanelFormat<Block>::kBlock * sizeof(Block);
   const size_t ahead = block * sizeof(Block) + kPrefetchAhead;
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
 #pragma GCC unroll 8
-    for (size_t i = 0; i < kBytes; i += 64) {
+    for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
       hwy::Prefetch(rows[lane] + ahead + i);
     }
   }
@@ -120,25 +119,22 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
 }
 
 #if ETALON_TIER_AMX
-// Panel c's weights two chunks on, to the second-level cache; past the end of
-// the rows the first chunks of panel c + step.
+// Where panel c's weights lie two chunks on; past the end of the rows the first
+// chunks of panel c + step. Returns how many rows there are, 0 at the end.
 template <class Block>
-HWY_INLINE void PrefetchPanel(const GemmRows& g, const RowMap& map, size_t c,
-                              size_t step, size_t chunk, size_t n_chunks) {
-  constexpr size_t kBytes = kChunk / PanelFormat<Block>::kBlock * sizeof(Block);
+HWY_INLINE size_t RowsAhead(const GemmRows& g, const RowMap& map, size_t c,
+                            size_t step, size_t chunk, size_t n_chunks,
+                            const std::byte** ahead) {
   chunk += 2;
   if (chunk >= n_chunks) {
     chunk -= n_chunks;
     c += step;
-    if (c >= map.n_panels || chunk >= n_chunks) return;
+    if (c >= map.n_panels || chunk >= n_chunks) return 0;
   }
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
-    const std::byte* at = g.weights.row(map.Row(c, lane)) + chunk * kBytes;
-#pragma GCC unroll 8
-    for (size_t i = 0; i < kBytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T1);
-    }
+    ahead[lane] = g.weights.row(map.Row(c, lane)) + chunk * kChunkBytes<Block>;
   }
+  return kPanelRows;
 }
 
 // Chunk b of panels c .. c + kV - 1, which are part of a group of `step`.
@@ -152,6 +148,8 @@ HWY_INLINE void AmxGroups(const GemmRows& g, const GemmActivations& x,
   const size_t b = chunk * kBlocks;
   const size_t n = std::min(kBlocks, x.cols / F::kBlock - b);
   const std::byte* rows[kV][kPanelRows];
+  const std::byte* ahead[kV * kPanelRows];
+  size_t n_ahead = 0;
   std::byte* panels[kV];
   float* accs[kV];
   for (size_t v = 0; v < kV; ++v) {
@@ -160,10 +158,11 @@ HWY_INLINE void AmxGroups(const GemmRows& g, const GemmActivations& x,
     }
     panels[v] = scratch + v * kMaxPanelBytes;
     accs[v] = acc + v * acc_stride;
-    PrefetchPanel<Block>(g, map, c + v, step, chunk, x.n_chunks());
+    n_ahead += RowsAhead<Block>(g, map, c + v, step, chunk, x.n_chunks(),
+                                ahead + n_ahead);
   }
   AmxChunk<Block, kV>(rows, b, n, panels, x, chunk, token_begin, token_end,
-                      accs, scratch + kV * kMaxPanelBytes);
+                      accs, {ahead, n_ahead}, scratch + kV * kMaxPanelBytes);
 }
 
 // Panels c .. c_end - 1. Columns outermost: a chunk of the activations stays

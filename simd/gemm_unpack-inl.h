@@ -17,6 +17,11 @@ using VecI32 = hn::Vec<TileI32>;
 using VecU32 = hn::Vec<TileU32>;
 inline constexpr size_t kTileLanes = hn::MaxLanes(TileF());
 
+// Bytes of a row in a chunk of the activations.
+template <class Block>
+inline constexpr size_t kChunkBytes = kChunk / PanelFormat<Block>::kBlock *
+                                      sizeof(Block);
+
 HWY_INLINE VecU32 Bytes(uint32_t pattern) {
   return hn::Set(TileU32(), pattern);
 }
