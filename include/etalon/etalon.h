@@ -135,7 +135,7 @@ typedef struct etalon_heads {
 typedef struct etalon_const_kv { /* [n_kv_heads, kv_capacity, head_dim] */
   const void* data;
   uint64_t n_kv_heads, kv_capacity, head_dim, head_stride, pos_stride;
-  uint32_t type;     /* F32 or F16 */
+  uint32_t type;     /* F32, F16; or any other: ETALON_UNSUPPORTED will do */
   uint32_t reserved; /* 0 */
 } etalon_const_kv;
 typedef struct etalon_kv {
@@ -295,6 +295,8 @@ typedef struct etalon_backend {
                                etalon_context*);
   etalon_status (*kv_write)(void* self, const etalon_kv_write_args*,
                             etalon_context*);
+  /* Plain attention: a call with a window, a softcap, slopes, a mask, sinks or
+   * a gate is answered with ETALON_UNSUPPORTED before it gets here. */
   etalon_status (*attention)(void* self, const etalon_attention_args*,
                              etalon_context*);
   etalon_status (*swiglu)(void* self, const etalon_swiglu_args*,

@@ -78,7 +78,7 @@ Status RunQuantize(const Subject& s, Operands& o) {
   ETALON_RETURN_IF_ERROR(CheckQuantize<kBlock>(o, x));
   const auto& quantize = kBlock == 256 ? s.quantize_q8_k : s.quantize_q8_0;
   if (!quantize) {
-    return InvalidArgument(s.name + " quantises no activation rows");
+    return Fail(ErrorCode::kUnsupported, s.name + " quantises no activations");
   }
   auto* d = reinterpret_cast<float*>(o.out(0).data());
   auto* q = reinterpret_cast<int8_t*>(o.out(1).data());
