@@ -14,9 +14,9 @@ want() {
   grep -qE "$1" "$work/out" || { echo "no line matches: $1"; exit 1; }
 }
 want '^PASS: test-port .*, 0 fail, 0 error, '
-want '^skipped 10 of attention_variant: attention: variants are not part of'
+want '^skipped [0-9]+ of attention_variant: attention: variants are not part of'
 want '^skipped [0-9]+ of attention: backend test-port: attention: caches of f32'
-want '^skipped 66 of gemm: backend test-port has no gemm$'
-want '^skipped 12 of quantize_q8_k: '
+want '^skipped [0-9]+ of gemm: backend test-port has no gemm$'
+want '^skipped [0-9]+ of quantize_q8_k: '
 "$etalon" golden check "$work/pack" --profile cuda-f32 --backend "$port" -v |
   grep -q '^pass  *attention-'
