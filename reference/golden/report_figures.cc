@@ -32,12 +32,12 @@ std::string Rect(double x, double y, double w, double h, std::string_view cls,
 
 std::string Svg(double width, double height, std::string_view label,
                 const std::string& body, bool fits) {
-  // What does not fit a narrow window keeps its size and scrolls.
+  // What fits shrinks with the window (and its letters grow, in the style
+  // sheet); the rest keeps its size and scrolls.
   return fmt::format(
       R"(<div class="scroll"><svg viewBox="0 0 {0:g} {1:g}" {2} role="img" aria-label="{3}">{4}</svg></div>)",
       width, height,
-      fits ? std::string("style=\"width:100%;min-width:520px;max-width:760px;"
-                         "height:auto\"")
+      fits ? std::string("class=\"fits\"")
            : fmt::format("width=\"{:g}\" height=\"{:g}\"", width, height),
       EscapeXml(label), body);
 }
@@ -142,15 +142,22 @@ std::string Heatmap(const CheckResult& r) {
     tallest = std::max(tallest, s.size());
   }
   constexpr double kCell = 24.0, kGap = 2.0, kLetter = 6.7;
+  constexpr double kPage = 1090.0;  // inside a card at full width
   const double left = kLetter * static_cast<double>(longest) + 10.0;
-  // Column names stand at 45 degrees.
-  const double top = 0.72 * kLetter * static_cast<double>(tallest) + 14.0;
+  // Column names stand at 60 degrees.
+  const double name = kLetter * static_cast<double>(tallest);
+  const double top = 0.87 * name + 14.0, right = 0.5 * name + 8.0;
+  // Columns get narrower before the figure gets wider than the page, but not
+  // so narrow that slanted names run into each other.
+  const double room = kPage - left - right;
+  const double column = std::clamp(
+      std::floor(room / static_cast<double>(grid.columns.size())), 13.0, kCell);
   std::string body;
   for (size_t j = 0; j < grid.columns.size(); ++j) {
-    const double x = left + kCell * static_cast<double>(j) + 12.0;
+    const double x = left + column * (static_cast<double>(j) + 0.5);
     body +=
         Text(x, top - 6.0, "start", grid.columns[j],
-             fmt::format(" transform=\"rotate(-45 {:g} {:g})\"", x, top - 6.0));
+             fmt::format(" transform=\"rotate(-60 {:g} {:g})\"", x, top - 6.0));
   }
   for (size_t i = 0; i < grid.rows.size(); ++i) {
     const double y = top + kCell * static_cast<double>(i);
@@ -159,20 +166,21 @@ std::string Heatmap(const CheckResult& r) {
       const auto at = grid.cells.find({i, j});
       if (at == grid.cells.end()) continue;
       const Cell& cell = at->second;
-      const double x = left + kCell * static_cast<double>(j);
+      const double x = left + column * static_cast<double>(j);
       const bool judged = cell.n_skipped < cell.n_cases;
       const int heat = cell.failed ? std::max(6, HeatClass(cell.ratio))
                                    : std::min(5, HeatClass(cell.ratio));
-      body += Rect(x, y, kCell - kGap, kCell - kGap,
+      body += Rect(x, y, column - kGap, kCell - kGap,
                    judged ? fmt::format("h{}", heat) : "none",
                    CellTitle(grid.rows[i], grid.columns[j], cell));
       if (cell.failed) {
-        body += Text(x + 11.0, y + 16.0, "middle", "\u00d7", " class=\"mark\"");
+        body += Text(x + (column - kGap) / 2, y + 16.0, "middle", "\u00d7",
+                     " class=\"mark\"");
       }
     }
   }
-  const double width = left + kCell * static_cast<double>(grid.columns.size()) +
-                       0.72 * kLetter * static_cast<double>(tallest) + 4.0;
+  const double width =
+      left + column * static_cast<double>(grid.columns.size()) + right;
   return Svg(width, top + kCell * static_cast<double>(grid.rows.size()),
              "worst err / bound", body, /*fits=*/false);
 }

@@ -18,11 +18,11 @@ namespace {
 // hues that the common colour blindnesses keep apart.
 constexpr std::string_view kStyle = R"(
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--text:#1c2430;
---soft:#5b6675;--line:#dde2e8;--good:#1a7f4b;--warn:#9a6700;--bad:#c2282d;
+--soft:#5b6675;--line:#dde2e8;--edge:#b9c2cd;--good:#1a7f4b;--warn:#9a6700;--bad:#c2282d;
 --c0:#e3edf7;--c1:#c3daf0;--c2:#96c0e6;--c3:#629fd6;--c4:#3579bd;--c5:#17528f;
 --c6:#f08a3c;--c7:#c2282d;--bar:#4a8bc9}
 @media(prefers-color-scheme:dark){:root{--page:#12161c;--card:#1b2129;
---text:#e4e8ee;--soft:#98a3b1;--line:#303843;--good:#4cc38a;--warn:#e0b03c;
+--text:#e4e8ee;--soft:#98a3b1;--line:#303843;--edge:#4a5563;--good:#4cc38a;--warn:#e0b03c;
 --bad:#ff6b6b;--c0:#1f2c3b;--c1:#23405c;--c2:#27567f;--c3:#2f71a8;--c4:#4b94d1;
 --c5:#8cc4f2;--c6:#e8863a;--c7:#ff5a5a;--bar:#4b94d1}}
 *{box-sizing:border-box}
@@ -46,13 +46,19 @@ code,pre,.num{font-family:ui-monospace,"DejaVu Sans Mono",monospace;
 font-size:13px}
 pre{background:var(--page);border:1px solid var(--line);border-radius:6px;
 padding:8px 10px;margin:8px 0;overflow-x:auto}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;background:linear-gradient(90deg,var(--card) 30%,
+transparent) local,linear-gradient(270deg,var(--card) 30%,transparent) 100% 0
+local,linear-gradient(90deg,var(--edge),transparent) scroll,linear-gradient(
+270deg,var(--edge),transparent) 100% 0 scroll;background-repeat:no-repeat;
+background-size:40px 100%,40px 100%,14px 100%,14px 100%}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid var(--line);
 white-space:nowrap;vertical-align:top}
 th{font-weight:600;color:var(--soft);font-size:13px}
 td.num,th.num{text-align:right}td.wide{white-space:normal;min-width:200px}
 svg{display:block}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
+svg.fits{width:100%;max-width:760px;height:auto}
+@media(max-width:560px){svg.fits text{font-size:19px}}
 svg .mark{fill:#fff;font-size:14px;font-weight:700}
 .h0{fill:var(--c0)}.h1{fill:var(--c1)}.h2{fill:var(--c2)}.h3{fill:var(--c3)}
 .h4{fill:var(--c4)}.h5{fill:var(--c5)}.h6{fill:var(--c6)}.h7{fill:var(--c7)}
