@@ -326,7 +326,8 @@ Case DescribeRouter(Chooser& choose) {
   Case c;
   const size_t n_tokens = 1 + choose.Below(4);
   const size_t n_experts = choose.Cycle<size_t>({4, 8, 16, 33, 60, 128, 2});
-  const size_t n_used = std::min<size_t>(n_experts, choose.Pick({1, 2, 4, 8}));
+  const size_t n_used =
+      std::min<size_t>(n_experts, choose.Pick<size_t>({1, 2, 4, 8}));
   c.family =
       choose.Cycle<const char*>({"normal", "large", "exact_int", "uniform",
                                  "constant", "spike", "offset", "one_ulp"});
