@@ -53,12 +53,15 @@ float* F32(std::byte* p) { return reinterpret_cast<float*>(p); }
 
 size_t Padded(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
-std::byte* Pool() {
-  static std::byte* const pool = [] {
-    auto* p = static_cast<std::byte*>(std::aligned_alloc(4096, kPool));
-    if (p != nullptr) std::memset(p, 0, kPool);
-    return p;
-  }();
+// Null: no memory. Its pages are there before something cold is timed.
+std::byte* Pool(bool cold) {
+  static auto* const pool =
+      static_cast<std::byte*>(std::aligned_alloc(4096, kPool));
+  static bool there = false;
+  if (pool != nullptr && cold && !there) {
+    std::memset(pool, 0, kPool);
+    there = true;
+  }
   return pool;
 }
 
@@ -75,19 +78,19 @@ bool Verified(const Kernel& k, SimdTier tier) {
 
 void Measure(benchmark::State& state, const Kernel& k, SimdTier tier,
              bool cold) {
-  if (Pool() == nullptr) return state.SkipWithError("no memory");
+  std::byte* const in = Pool(cold);
+  if (in == nullptr) return state.SkipWithError("no memory");
+  std::byte* const out = in + kPool / 2;
   if (!Verified(k, tier)) {
     return state.SkipWithError("differs from the scalar tier");
   }
   const size_t in_step = Padded(k.input.size());
   const size_t out_step = Padded(k.out_bytes);
   const size_t n = cold ? kPool / 2 / std::max({in_step, out_step, kLine}) : 1;
-  std::byte* const in = Pool();
-  std::byte* const out = Pool() + kPool / 2;
   // The tiers follow each other: what one has filled serves the next.
   static const Kernel* filled_for = nullptr;
   static size_t filled = 0;
-  if (filled_for != &k) filled = 0;
+  if (filled_for != &k || filled != n) filled = 0;
   filled_for = &k;
   for (; filled < n; ++filled) {
     std::memcpy(in + filled * in_step, k.input.data(), k.input.size());

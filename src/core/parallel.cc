@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <span>
 #include <vector>
 
 #include "core/fp_environment.h"
@@ -43,8 +44,8 @@ uint64_t Now() {
 
 // One line of cache each, so that writing the time disturbs nobody.
 struct alignas(64) BusyTime {
-  uint64_t begin = 0;
-  uint64_t end = 0;
+  uint64_t begin;
+  uint64_t end;
 };
 
 // About this many turns per thread: enough to even out a thread that stalls,
@@ -118,7 +119,17 @@ void ParallelFor(size_t n_tasks, int n_threads,
   const int team = static_cast<int>(std::min(n_tasks, wanted));
   RegionClock* const clock = region_clock;
   if (clock == nullptr) return Run(n_tasks, team, fn, schedule, nullptr);
-  std::vector<BusyTime> times(static_cast<size_t>(team));
+  // On the stack for most teams: a profiler should cost next to nothing.
+  constexpr size_t kSmall = 16;
+  BusyTime small[kSmall];
+  std::vector<BusyTime> large;
+  std::span<BusyTime> times(small, std::min<size_t>(kSmall, wanted));
+  if (wanted > kSmall) {
+    large.resize(wanted);
+    times = large;
+  }
+  times = times.first(static_cast<size_t>(team));
+  for (BusyTime& t : times) t = {};
   const uint64_t begin = Now();
   Run(n_tasks, team, fn, schedule, times.data());
   const uint64_t wall = Now() - begin;

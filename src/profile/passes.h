@@ -22,6 +22,7 @@ namespace etalon::profile {
 struct Pass {
   double wall = 0;  // seconds
   std::map<OpKey, OpTotals> ops;
+  bool regions = false;  // with the clock of parallel regions
 
   double inside() const;  // ops' seconds
 };

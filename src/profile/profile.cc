@@ -84,7 +84,7 @@ std::vector<OpRow> MakeRows(std::span<const Pass> passes,
     std::vector<double> waits, imbalances;
     for (const Pass& pass : passes) {
       const auto it = pass.ops.find(key);
-      if (it == pass.ops.end()) continue;
+      if (it == pass.ops.end() || !pass.regions) continue;
       const RegionClock& r = it->second.regions;
       waits.push_back(r.thread > 0 ? 1 - Ratio(r.busy, r.thread) : 0);
       // The mean thread was busy for busy / (thread / wall).
@@ -132,7 +132,7 @@ std::vector<Running> PhasesOf(const BenchCase& c) {
   return phases;
 }
 
-std::vector<TraceEvent> EventsFrom(const Recorder& recorder, uint64_t begin) {
+std::vector<TraceEvent> EventsFrom(Recorder& recorder, uint64_t begin) {
   std::vector<TraceEvent> events;
   for (const OpEvent& e : recorder.events()) {
     events.push_back({std::string(OpName(e.key->op)) + " " + e.key->TypeText() +
@@ -143,6 +143,9 @@ std::vector<TraceEvent> EventsFrom(const Recorder& recorder, uint64_t begin) {
   return events;
 }
 
+// Waiting and imbalance come from every third pass.
+constexpr size_t kRegionsEvery = 3;
+
 Status RunPass(BenchRunner& runner, Recorder& recorder,
                const Counters& counters, Running* r) {
   // The depth is filled before the clock starts, and before the counting.
@@ -150,14 +153,15 @@ Status RunPass(BenchRunner& runner, Recorder& recorder,
   fill.n_prompt = fill.n_gen = 0;
   ETALON_ASSIGN_OR_RETURN([[maybe_unused]] const uint64_t filled,
                           runner.RunOnce(fill));
-  recorder.Start();
+  const bool regions = r->passes.size() % kRegionsEvery == 0;
+  recorder.Start(regions);
   const CounterValues before = counters.Read();
   const uint64_t begin = SteadyNs();
   ETALON_ASSIGN_OR_RETURN(const uint64_t ns, runner.RunOnce(r->test));
   const CounterValues counted = counters.Read() - before;
   if (runner.stopped()) return {};
   r->phase.counters = r->passes.empty() ? counted : r->phase.counters + counted;
-  r->passes.push_back({Seconds(ns), recorder.totals()});
+  r->passes.push_back({Seconds(ns), recorder.totals(), regions});
   if (r->passes.size() == 1 || Seconds(ns) < r->least_wall) {
     r->least_wall = Seconds(ns);
     r->phase.events = EventsFrom(recorder, begin);

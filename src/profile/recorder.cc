@@ -16,6 +16,8 @@ uint64_t Now() {
 
 // Enough for a minute of decoding; a trace of more nobody looks at.
 constexpr size_t kMaxEvents = 200000;
+// Counted together, about 2 MiB.
+constexpr size_t kMaxCalls = 8192;
 
 }  // namespace
 
@@ -26,24 +28,31 @@ Status Recorder::Timed(const Args& args, ExecContext& ctx) {
   const uint64_t begin = Now();
   Status status = (r.inner_.*Entry)(args, ctx);
   const uint64_t ns = Now() - begin;
-  const OpCall call = Describe(args);
-  const auto it = r.totals_.try_emplace(call.key).first;
-  OpTotals& t = it->second;
-  ++t.calls;
-  t.ns += ns;
-  t.call_ns.push_back(static_cast<float>(ns));
-  t.cost.streamed += call.cost.streamed;
-  t.cost.activations += call.cost.activations;
-  t.cost.operations += call.cost.operations;
-  t.regions.regions += r.clock_.regions - before.regions;
-  t.regions.wall += r.clock_.wall - before.wall;
-  t.regions.thread += r.clock_.thread - before.thread;
-  t.regions.busy += r.clock_.busy - before.busy;
-  t.regions.longest += r.clock_.longest - before.longest;
-  if (r.events_.size() < kMaxEvents) {
-    r.events_.push_back({&it->first, begin, ns, call.cost});
-  }
+  r.calls_.push_back({Describe(args), begin, ns, before, r.clock_});
+  if (r.calls_.size() == kMaxCalls) r.Count();
   return status;
+}
+
+void Recorder::Count() {
+  for (const Call& c : calls_) {
+    const auto it = totals_.try_emplace(c.op.key).first;
+    OpTotals& t = it->second;
+    ++t.calls;
+    t.ns += c.ns;
+    t.call_ns.push_back(static_cast<float>(c.ns));
+    t.cost.streamed += c.op.cost.streamed;
+    t.cost.activations += c.op.cost.activations;
+    t.cost.operations += c.op.cost.operations;
+    t.regions.regions += c.after.regions - c.before.regions;
+    t.regions.wall += c.after.wall - c.before.wall;
+    t.regions.thread += c.after.thread - c.before.thread;
+    t.regions.busy += c.after.busy - c.before.busy;
+    t.regions.longest += c.after.longest - c.before.longest;
+    if (events_.size() < kMaxEvents) {
+      events_.push_back({&it->first, c.begin_ns, c.ns, c.op.cost});
+    }
+  }
+  calls_.clear();
 }
 
 // A port's table may lack entries.
@@ -67,8 +76,10 @@ Recorder::Recorder(const Backend& inner) : inner_(inner), backend_(inner) {
   Wrap<SoftmaxArgs, &Backend::softmax>();
   Wrap<MoeRouterArgs, &Backend::moe_router>();
   Wrap<MoeFfnArgs, &Backend::moe_ffn>();
+  // Its pages are there before anything is timed.
+  calls_.resize(kMaxCalls);
+  calls_.clear();
   recorder = this;
-  SetRegionClock(&clock_);
 }
 
 Recorder::~Recorder() {
@@ -76,9 +87,10 @@ Recorder::~Recorder() {
   recorder = nullptr;
 }
 
-void Recorder::Start() {
+void Recorder::Start(bool regions) {
+  SetRegionClock(regions ? &clock_ : nullptr);
   events_.clear();
-  events_.reserve(kMaxEvents / 10);
+  calls_.clear();
   totals_.clear();
 }
 

@@ -38,21 +38,40 @@ class Recorder {
 
   const Backend& backend() const { return backend_; }
 
-  // Forgets what was counted.
-  void Start();
+  // Forgets what was counted. `regions`: with the clock of parallel regions,
+  // which costs more than the rest.
+  void Start(bool regions);
 
-  const std::map<OpKey, OpTotals>& totals() const { return totals_; }
-  const std::vector<OpEvent>& events() const { return events_; }
+  const std::map<OpKey, OpTotals>& totals() {
+    Count();
+    return totals_;
+  }
+  const std::vector<OpEvent>& events() {
+    Count();
+    return events_;
+  }
 
  private:
   template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
   static Status Timed(const Args& args, ExecContext& ctx);
   template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
   void Wrap();
+  // Moves the calls into the totals.
+  void Count();
+
+  struct Call {
+    OpCall op;
+    uint64_t begin_ns = 0;
+    uint64_t ns = 0;
+    RegionClock before, after;
+  };
 
   Backend inner_;
   Backend backend_;
   RegionClock clock_;
+  // Not looked up in the map while the model runs: its weights have pushed the
+  // map's nodes out of the caches.
+  std::vector<Call> calls_;
   std::map<OpKey, OpTotals> totals_;
   std::vector<OpEvent> events_;
 };

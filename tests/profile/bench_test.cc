@@ -134,6 +134,53 @@ TEST(BenchOutput, SqlQuotesAreDoubled) {
   EXPECT_THAT(out.Row(SomeRow()), HasSubstr("'it''s \"a\" model.gguf'"));
 }
 
+// Its comparison script puts rows of two builds side by side where all of these
+// are equal, and sorts out builds that print other columns or types.
+TEST(BenchOutput, TypesAndIdleValuesAreLlamaBenchs) {
+  BenchOutput json(BenchFormat::kJsonl, {SomeRow().test});
+  const auto j = nlohmann::json::parse(json.Row(SomeRow()));
+  const auto idle = nlohmann::json::parse(
+      R"({"gpu_info":"","backends":"CPU","cpu_mask":"0x0","cpu_strict":false,
+          "poll":50,"n_gpu_layers":-1,"n_cpu_moe":0,"split_mode":"layer",
+          "main_gpu":0,"no_kv_offload":false,"flash_attn":-1,"devices":"auto",
+          "tensor_split":"0.00","tensor_buft_overrides":"none",
+          "load_mode":"mmap","embeddings":false,"no_op_offload":0,
+          "no_host":false,"fit_target":0,"fit_min_ctx":0,"n_batch":2048,
+          "n_ubatch":512,"type_k":"f16","type_v":"f16"})");
+  for (const auto& [name, value] : idle.items()) {
+    EXPECT_EQ(j[name], value) << name;
+    EXPECT_EQ(j[name].type(), value.type()) << name;
+  }
+  for (const char* text : {"build_commit", "cpu_info", "model_filename",
+                           "model_type", "test_time"}) {
+    EXPECT_TRUE(j[text].is_string()) << text;
+  }
+  for (const char* whole :
+       {"build_number", "model_size", "model_n_params", "n_threads", "n_prompt",
+        "n_gen", "n_depth", "avg_ns", "stddev_ns"}) {
+    EXPECT_TRUE(j[whole].is_number_integer()) << whole;
+  }
+  EXPECT_TRUE(j["avg_ts"].is_number_float() &&
+              j["stddev_ts"].is_number_float());
+
+  std::string columns;
+  std::istringstream schema(
+      BenchOutput(BenchFormat::kSql, {SomeRow().test}).Header());
+  for (std::string line; std::getline(schema, line);) {
+    std::istringstream words(line);
+    std::string name, type;
+    if (!line.starts_with("  ") || !(words >> name >> type)) continue;
+    columns += (columns.empty() ? "" : ",") + name;
+    std::erase(type, ',');
+    const auto& value = j[name];
+    EXPECT_EQ(type, value.is_string()         ? "TEXT"
+                    : value.is_number_float() ? "REAL"
+                                              : "INTEGER")
+        << name;
+  }
+  EXPECT_EQ(columns, kColumns);
+}
+
 TEST(BenchOutput, MarkdownShowsParityBesideSpeedAndWhatDiffersFromDefaults) {
   BenchRow row = SomeRow();
   row.test.k_type = TensorType::kF32;
