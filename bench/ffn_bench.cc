@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -177,7 +178,7 @@ void Measure(benchmark::State& state, const Case& c) {
 const bool kRegistered = [] {
   for (const bool moe : {false, true}) {
     for (const TensorType type : test::kWeightTypes) {
-      for (const size_t m : {1, 32}) {
+      for (const size_t m : std::initializer_list<size_t>{1, 32}) {
         for (const bool cold : {false, true}) {
           for (const SimdTier tier : SupportedSimdTiers()) {
             if (tier == SimdTier::kScalar && (m > 1 || cold)) continue;

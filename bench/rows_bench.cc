@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -124,17 +125,17 @@ Kernel Floats(std::string_view name, size_t n, size_t inputs, size_t outputs,
 }
 
 void AddForward(std::vector<Kernel>* all) {
-  for (const size_t n : {128, 1024, 4096}) {
+  for (const size_t n : std::initializer_list<size_t>{128, 1024, 4096}) {
     all->push_back(Floats("rms_norm", n, 2, 1, [n](const float* x, float* y) {
       simd::RmsNormRows({x, 1, n}, x + n, 1e-6f, {y, 1, n}, nullptr);
     }));
   }
-  for (const size_t n : {512, 8192}) {
+  for (const size_t n : std::initializer_list<size_t>{512, 8192}) {
     all->push_back(Floats("softmax", n, 1, 1, [n](const float* x, float* y) {
       simd::SoftmaxRows({x, 1, n}, {y, 1, n});
     }));
   }
-  for (const size_t n : {1024, 3072, 14336}) {
+  for (const size_t n : std::initializer_list<size_t>{1024, 3072, 14336}) {
     all->push_back(Floats(
         "exp", n, 1, 1, [n](const float* x, float* y) { simd::Exp(x, y, n); }));
     all->push_back(Floats("tanh", n, 1, 1, [n](const float* x, float* y) {
@@ -151,7 +152,7 @@ void AddForward(std::vector<Kernel>* all) {
     }));
   }
   // One token's heads, copied and rotated in place.
-  for (const size_t heads : {8, 16, 32}) {
+  for (const size_t heads : std::initializer_list<size_t>{8, 16, 32}) {
     for (const bool halves : {true, false}) {
       constexpr size_t kDim = 128, kHalf = kDim / 2;
       all->push_back(Floats(
@@ -167,7 +168,7 @@ void AddForward(std::vector<Kernel>* all) {
 }
 
 void AddBackward(std::vector<Kernel>* all) {
-  for (const size_t n : {256, 4096}) {
+  for (const size_t n : std::initializer_list<size_t>{256, 4096}) {
     all->push_back(
         Floats("rms_norm_backward", n, 3, 1, [n](const float* x, float* y) {
           simd::RmsNormBackwardRow(x, x + n, 1.25f, x + 2 * n, y, n);
