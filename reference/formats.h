@@ -20,6 +20,7 @@ double F16ToDouble(uint16_t bits);
 double BF16ToDouble(uint16_t bits);
 // Nearest f16, ties to even, overflow to infinity; NaN stays NaN.
 uint16_t DoubleToF16(double x);
+inline double RoundedToF16(double x) { return F16ToDouble(DoubleToF16(x)); }
 
 struct Format {
   size_t block_size;  // elements

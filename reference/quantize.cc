@@ -71,8 +71,7 @@ QuantizedRow QuantizeQ8_0(std::span<const float> x) {
   return Quantize(
       x, 32, [](std::span<const float> values, float max, QuantizedRow& row) {
         const float amax = std::abs(max);
-        const double d =
-            F16ToDouble(DoubleToF16(static_cast<double>(amax / 127.0f)));
+        const double d = RoundedToF16(static_cast<double>(amax / 127.0f));
         if (std::isinf(d)) {
           row.d.push_back(std::numeric_limits<float>::quiet_NaN());
           AppendZeros(values.size(), row);
@@ -82,7 +81,7 @@ QuantizedRow QuantizeQ8_0(std::span<const float> x) {
         const double exact = static_cast<double>(amax) / 127.0;
         for (const double near :
              {exact * (1 - 0x1p-20), exact * (1 + 0x1p-20)}) {
-          const double other = F16ToDouble(DoubleToF16(near));
+          const double other = RoundedToF16(near);
           row.d_step.back() = std::max(row.d_step.back(),
                                        static_cast<float>(std::abs(other - d)));
         }

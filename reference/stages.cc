@@ -11,15 +11,6 @@
 namespace etalon::reference {
 namespace {
 
-std::vector<float> Round(const std::vector<double>& v) {
-  std::vector<float> out;
-  out.reserve(v.size());
-  for (const double x : v) out.push_back(static_cast<float>(x));
-  return out;
-}
-
-double F16Rounded(double x) { return F16ToDouble(DoubleToF16(x)); }
-
 // |w| of one row as the product sees it, and the same before the minimum is
 // subtracted: |d w| + |c m|.
 void ReadMagnitudes(const WeightMatrix& w, size_t n, std::span<double> weight,
@@ -45,6 +36,13 @@ void ReadMagnitudes(const WeightMatrix& w, size_t n, std::span<double> weight,
 
 }  // namespace
 
+std::vector<float> RoundedToF32(const std::vector<double>& v) {
+  std::vector<float> out;
+  out.reserve(v.size());
+  for (const double x : v) out.push_back(static_cast<float>(x));
+  return out;
+}
+
 std::vector<double> QuantizedError(std::span<const float> x,
                                    std::span<const double> error,
                                    size_t block_size) {
@@ -65,8 +63,8 @@ std::vector<double> QuantizedError(std::span<const float> x,
       // The f16 scale stays the same or takes a whole step.
       const double exact = amax / 127.0;
       d_error = std::max(
-          std::abs(F16Rounded(exact * (1 + relative)) - d),
-          std::abs(F16Rounded(exact * std::max(0.0, 1 - relative)) - d));
+          std::abs(RoundedToF16(exact * (1 + relative)) - d),
+          std::abs(RoundedToF16(exact * std::max(0.0, 1 - relative)) - d));
     }
     for (size_t i = b * block_size; i < (b + 1) * block_size; ++i) {
       const double value = std::abs(static_cast<double>(x[i]));
@@ -116,7 +114,7 @@ Expected<Stage> Multiply(const Span2D<const float>& x, const WeightMatrix& w,
   const GemmArgs args = {x, {&part, 1}, activations};
   ETALON_ASSIGN_OR_RETURN(const Oracle oracle,
                           GemmOracle(args, 0, p != nullptr));
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   if (p != nullptr) {
     stage.error = GemmTolerance(oracle, *p, w, activations);
     stage.AddRounding(oracle.value, 0x1p-24);
@@ -175,7 +173,7 @@ Expected<Stage> Multiply(const Stage& x, size_t rows, const WeightMatrix& w,
       oracle.c[5][at] += factor * total[r];
     }
   }
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   const std::vector<double> exact = oracle.value;
   Enlarge(inherited, oracle.value);
   stage.error = GemmTolerance(oracle, *p, w, activations);
@@ -191,7 +189,7 @@ Expected<Stage> Activate(const Stage& gate, const Stage& up, size_t rows,
                            {up.value.data(), rows, cols},
                            {shape.data(), rows, cols}};
   ETALON_ASSIGN_OR_RETURN(Oracle oracle, SwiGluOracle(args));
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   if (p != nullptr) {
     std::vector<double> inherited(oracle.value.size());
     const std::vector<double> exact = oracle.value;

@@ -27,6 +27,8 @@ struct Stage {
   void AddRounding(const std::vector<double>& exact, double u);
 };
 
+std::vector<float> RoundedToF32(const std::vector<double>& v);
+
 // x W^T * scale, [x.rows, w.rows]. p null: no errors.
 Expected<Stage> Multiply(const Span2D<const float>& x, const WeightMatrix& w,
                          double scale, Activations activations,

@@ -10,13 +10,6 @@
 namespace etalon::reference {
 namespace {
 
-std::vector<float> Round(const std::vector<double>& v) {
-  std::vector<float> out;
-  out.reserve(v.size());
-  for (const double x : v) out.push_back(static_cast<float>(x));
-  return out;
-}
-
 // What an error of each square does to 1 / rms: with q = sqrt(mean x^2 + eps),
 // a norm, |q' - q| <= sqrt(mean error^2) = away, and q' >= q - away. Infinite
 // where that leaves nothing.
@@ -62,7 +55,7 @@ Expected<Stage> Normalize(const Stage& x, size_t cols,
                             {shape.data(), rows, cols},
                             {}};
   ETALON_ASSIGN_OR_RETURN(Oracle oracle, RmsNormOracle(args));
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   if (p == nullptr) return stage;
   const std::vector<double> exact = oracle.value;
   std::vector<double> inherited(exact.size());
@@ -100,7 +93,7 @@ Expected<Stage> Rotate(const Stage& x, size_t n_heads, size_t head_dim,
       rotation.sin,
       rotation.style};
   ETALON_ASSIGN_OR_RETURN(Oracle oracle, RopeOracle(args));
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   if (p == nullptr) return stage;
   const std::vector<double> exact = oracle.value;
   std::vector<double> inherited = x.error;  // of lanes that pass through
@@ -136,7 +129,7 @@ Expected<Stage> Sum(const Stage& a, const Stage& b, size_t cols,
                           AddOracle({{a.value.data(), rows, cols},
                                      {b.value.data(), rows, cols},
                                      {shape.data(), rows, cols}}));
-  Stage stage{Round(oracle.value), {}};
+  Stage stage{RoundedToF32(oracle.value), {}};
   if (p == nullptr) return stage;
   const std::vector<double> exact = oracle.value;
   std::vector<double> inherited(exact.size());
@@ -157,7 +150,6 @@ Stage Append(const KvView& cache, size_t pos, const Stage& x,
   const size_t row = cache.n_kv_heads * dim;
   const size_t n_tokens = x.value.size() / row;
   const bool half = cache.type == TensorType::kF16;
-  const auto f16 = [](double v) { return F16ToDouble(DoubleToF16(v)); };
   Stage stage;
   for (size_t h = 0; h < cache.n_kv_heads; ++h) {
     for (size_t t = 0; t < pos; ++t) {
@@ -180,15 +172,15 @@ Stage Append(const KvView& cache, size_t pos, const Stage& x,
       for (size_t d = 0; d < dim; ++d) {
         const size_t from = t * row + h * dim + d;
         const double value = static_cast<double>(x.value[from]);
-        const double stored = half ? f16(value) : value;
+        const double stored = half ? RoundedToF16(value) : value;
         stage.value.push_back(static_cast<float>(stored));
         if (p == nullptr) continue;
         // Rounding is monotone: the ends of the range go farthest. Flushed
         // first, or after.
         double error = x.error[from];
         if (half) {
-          error = std::max(std::abs(f16(value + error) - stored),
-                           std::abs(f16(value - error) - stored));
+          error = std::max(std::abs(RoundedToF16(value + error) - stored),
+                           std::abs(RoundedToF16(value - error) - stored));
         }
         stage.error.push_back(error + 2 * p->ftz());
       }

@@ -75,29 +75,6 @@ bool Extent(const AttentionVariantArgs& a, size_t* first, size_t* end) {
   return *first < *end;
 }
 
-// fl(q.k * scale) of all rows for positions [first, end), blocks of keys that
-// lie before it left out.
-void RawScores(const AttentionChunkArgs& a, size_t first, size_t end) {
-  constexpr size_t kKeys = kTileDots / kTileRows;
-  const size_t start = first / kAttentionBlock * kAttentionBlock;
-  for (size_t begin = start; begin < end; begin += kAttentionBlock) {
-    const size_t count = HWY_MIN(kAttentionBlock, end - begin);
-    const F32Rows block = BlockOf(a, a.k, a.head_dim, begin, count);
-    for (size_t j = 0; j < count; j += kKeys) {
-      const float* keys[kKeys];
-      size_t pos[kKeys];
-      for (size_t c = 0; c < kKeys; ++c) {
-        const size_t p = HWY_MIN(j + c, count - 1);
-        pos[c] = begin + p;
-        keys[c] = block.data + p * block.stride;
-      }
-      for (size_t row = 0; row < a.n_rows; row += kTileRows) {
-        ScoreTile<kTileRows, false>(a, row, keys, pos, keys);
-      }
-    }
-  }
-}
-
 // Softcap, ALiBi and mask of positions [begin, end) of one row.
 void EditScores(const AttentionVariantArgs& a, size_t row, size_t begin,
                 size_t end, float* HWY_RESTRICT scores) {
@@ -137,7 +114,9 @@ void Hide(const Sight& sight, bool masked, float* HWY_RESTRICT scores) {
 }
 
 void Scores(const AttentionVariantArgs& a, size_t first, size_t end) {
-  RawScores(a.chunk, first, end);
+  // Blocks of keys that lie before the first position in sight are left out.
+  ScoresByBlocks<kTileRows>(a.chunk, first / kAttentionBlock * kAttentionBlock,
+                            end);
   for (size_t r = 0; r < a.chunk.n_rows; ++r) {
     const Sight sight(a, r);
     if (sight.end() == 0) continue;

@@ -35,6 +35,28 @@ struct Backend {
   Status (*moe_ffn)(const MoeFfnArgs&, ExecContext&);
 };
 
+// f.operator()<Args, &Backend::entry>() for every entry, for what wraps a whole
+// table: [&]<class Args, auto Entry>() { ... backend.*Entry ... }.
+template <class F>
+void ForEachEntry(F f) {
+  f.template operator()<EmbeddingArgs, &Backend::embedding>();
+  f.template operator()<RmsNormArgs, &Backend::rms_norm>();
+  f.template operator()<RopeArgs, &Backend::rope>();
+  f.template operator()<GemmArgs, &Backend::gemm>();
+  f.template operator()<GemmSwiGluArgs, &Backend::gemm_swiglu>();
+  f.template operator()<KvWriteArgs, &Backend::kv_write>();
+  f.template operator()<AttentionArgs, &Backend::attention>();
+  f.template operator()<SwiGluArgs, &Backend::swiglu>();
+  f.template operator()<AddArgs, &Backend::add>();
+  f.template operator()<ScaleRowsArgs, &Backend::scale_rows>();
+  f.template operator()<SoftmaxArgs, &Backend::softmax>();
+  f.template operator()<MoeRouterArgs, &Backend::moe_router>();
+  f.template operator()<MoeFfnArgs, &Backend::moe_ffn>();
+  static_assert(
+      sizeof(Backend) == sizeof(std::string_view) + 13 * sizeof(Backend::gemm),
+      "an entry is missing above");
+}
+
 const Backend& CpuBackend();        // src/ops/backend.cc
 const Backend& ReferenceBackend();  // reference/backend.cc
 

@@ -35,7 +35,7 @@ double Round(Rounding rounding, double x) {
     case Rounding::kTf32:
       return ToBits(x, 11, false);
     case Rounding::kF16:
-      return reference::F16ToDouble(reference::DoubleToF16(x));
+      return reference::RoundedToF16(x);
     case Rounding::kBF16:
       return ToBits(x, 8, false);
     case Rounding::kBF16Truncate:

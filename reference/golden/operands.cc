@@ -32,6 +32,8 @@ std::optional<TensorType> FindType(const std::string& name) {
   return std::nullopt;
 }
 
+}  // namespace
+
 DType StorageOf(TensorType type) {
   switch (type) {
     case TensorType::kF32:
@@ -44,8 +46,6 @@ DType StorageOf(TensorType type) {
       return DType::kU8;
   }
 }
-
-}  // namespace
 
 Strided::Strided(DType dtype, const Shape& shape,
                  const std::optional<Layout>& layout)

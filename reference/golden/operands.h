@@ -12,6 +12,9 @@
 
 namespace etalon::golden {
 
+// Of stored elements: float types stay what they are, blocks are bytes.
+DType StorageOf(TensorType type);
+
 // A dense tensor scattered to a layout; the gaps hold the poison of its dtype.
 class Strided {
  public:

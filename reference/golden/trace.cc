@@ -40,29 +40,14 @@ Status Tracer::Traced(const Args& args, ExecContext& ctx) {
   return {};
 }
 
-template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
-void Tracer::Wrap() {
-  backend_.*Entry = &Tracer::Traced<Args, Entry>;
-}
-
 Tracer::Tracer(const Backend& inner, std::vector<float> freq, CaseSink sink)
     : inner_(inner),
       backend_(inner),
       freq_(std::move(freq)),
       sink_(std::move(sink)) {
-  Wrap<EmbeddingArgs, &Backend::embedding>();
-  Wrap<RmsNormArgs, &Backend::rms_norm>();
-  Wrap<RopeArgs, &Backend::rope>();
-  Wrap<GemmArgs, &Backend::gemm>();
-  Wrap<GemmSwiGluArgs, &Backend::gemm_swiglu>();
-  Wrap<KvWriteArgs, &Backend::kv_write>();
-  Wrap<AttentionArgs, &Backend::attention>();
-  Wrap<SwiGluArgs, &Backend::swiglu>();
-  Wrap<AddArgs, &Backend::add>();
-  Wrap<ScaleRowsArgs, &Backend::scale_rows>();
-  Wrap<SoftmaxArgs, &Backend::softmax>();
-  Wrap<MoeRouterArgs, &Backend::moe_router>();
-  Wrap<MoeFfnArgs, &Backend::moe_ffn>();
+  ForEachEntry([&]<class Args, auto Entry>() {
+    backend_.*Entry = &Tracer::Traced<Args, Entry>;
+  });
   current = this;
 }
 

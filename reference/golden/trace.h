@@ -45,8 +45,6 @@ class Tracer : public layer::LayerObserver {
   };
   template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
   static Status Traced(const Args& args, ExecContext& ctx);
-  template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
-  void Wrap();
   Status Flush();
 
   Backend inner_;

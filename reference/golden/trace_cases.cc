@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "reference/golden/case.h"
+#include "reference/golden/operands.h"
 
 namespace etalon::golden::internal {
 namespace {
@@ -58,19 +59,6 @@ Status CheckCache(TensorType type) {
                           TypeName(type)));
 }
 
-// Stored element types stay what they are; blocks are bytes.
-DType StorageOf(TensorType type) {
-  switch (type) {
-    case TensorType::kF32:
-      return DType::kF32;
-    case TensorType::kF16:
-      return DType::kF16;
-    case TensorType::kBF16:
-      return DType::kBF16;
-    default:
-      return DType::kU8;
-  }
-}
 // [n_matrices, rows, row], or [rows, row] of a single one.
 Tensor Dense(const WeightMatrix& w, size_t n_matrices, size_t stride_bytes,
              bool stacked) {

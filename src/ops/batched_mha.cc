@@ -40,6 +40,15 @@ Status CheckMaps(std::string_view op, std::span<const float> in, size_t n_in,
   return {};
 }
 
+// Elements of all heads, if `head` is one of them.
+Expected<size_t> SizeAroundHead(std::string_view op, size_t n_heads,
+                                size_t head_dim, size_t seq_len, size_t head) {
+  ETALON_ENSURE(head < n_heads, fmt::format("{}: head {} is not below n_heads "
+                                            "{}",
+                                            op, head, n_heads));
+  return Product(op, n_heads, head_dim, seq_len);
+}
+
 }  // namespace
 
 Status BatchedMha(const BatchedMhaArgs& args, ExecContext& ctx) {
@@ -115,11 +124,8 @@ Status BatchedToInterleaved(std::span<const float> in, size_t n_heads,
 Status ExtractHead(std::span<const float> in, size_t n_heads, size_t head_dim,
                    size_t seq_len, size_t head, std::span<float> out) {
   constexpr char kOp[] = "extract_head";
-  ETALON_ASSIGN_OR_RETURN(const size_t n,
-                          Product(kOp, n_heads, head_dim, seq_len));
-  ETALON_ENSURE(head < n_heads, fmt::format("{}: head {} is not below n_heads "
-                                            "{}",
-                                            kOp, head, n_heads));
+  ETALON_ASSIGN_OR_RETURN(
+      const size_t n, SizeAroundHead(kOp, n_heads, head_dim, seq_len, head));
   ETALON_RETURN_IF_ERROR(CheckMaps(kOp, in, n, out, n / n_heads));
   for (size_t s = 0; s < seq_len; ++s) {
     std::copy_n(in.data() + (s * n_heads + head) * head_dim, head_dim,
@@ -131,11 +137,8 @@ Status ExtractHead(std::span<const float> in, size_t n_heads, size_t head_dim,
 Status CopyHead(std::span<const float> in, size_t n_heads, size_t head_dim,
                 size_t seq_len, size_t head, std::span<float> out) {
   constexpr char kOp[] = "copy_head";
-  ETALON_ASSIGN_OR_RETURN(const size_t n,
-                          Product(kOp, n_heads, head_dim, seq_len));
-  ETALON_ENSURE(head < n_heads, fmt::format("{}: head {} is not below n_heads "
-                                            "{}",
-                                            kOp, head, n_heads));
+  ETALON_ASSIGN_OR_RETURN(
+      const size_t n, SizeAroundHead(kOp, n_heads, head_dim, seq_len, head));
   ETALON_RETURN_IF_ERROR(CheckMaps(kOp, in, n / n_heads, out, n));
   for (size_t s = 0; s < seq_len; ++s) {
     std::copy_n(in.data() + s * head_dim, head_dim,

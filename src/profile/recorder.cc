@@ -55,27 +55,14 @@ void Recorder::Count() {
   calls_.clear();
 }
 
-// A port's table may lack entries.
-template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
-void Recorder::Wrap() {
-  if (inner_.*Entry != nullptr) backend_.*Entry = Timed<Args, Entry>;
-}
-
 Recorder::Recorder(const Backend& inner) : inner_(inner), backend_(inner) {
   backend_.name = "recording";
-  Wrap<EmbeddingArgs, &Backend::embedding>();
-  Wrap<RmsNormArgs, &Backend::rms_norm>();
-  Wrap<RopeArgs, &Backend::rope>();
-  Wrap<GemmArgs, &Backend::gemm>();
-  Wrap<GemmSwiGluArgs, &Backend::gemm_swiglu>();
-  Wrap<KvWriteArgs, &Backend::kv_write>();
-  Wrap<AttentionArgs, &Backend::attention>();
-  Wrap<SwiGluArgs, &Backend::swiglu>();
-  Wrap<AddArgs, &Backend::add>();
-  Wrap<ScaleRowsArgs, &Backend::scale_rows>();
-  Wrap<SoftmaxArgs, &Backend::softmax>();
-  Wrap<MoeRouterArgs, &Backend::moe_router>();
-  Wrap<MoeFfnArgs, &Backend::moe_ffn>();
+  ForEachEntry([&]<class Args, auto Entry>() {
+    // A port's table may lack entries.
+    if (inner_.*Entry != nullptr) {
+      backend_.*Entry = &Recorder::Timed<Args, Entry>;
+    }
+  });
   // Its pages are there before anything is timed.
   calls_.resize(kMaxCalls);
   calls_.clear();

@@ -54,8 +54,6 @@ class Recorder {
  private:
   template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
   static Status Timed(const Args& args, ExecContext& ctx);
-  template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
-  void Wrap();
   // Moves the calls into the totals.
   void Count();
 

@@ -77,17 +77,9 @@ class WrongBackend {
  public:
   WrongBackend(int call, Fault fault)
       : backend_(CpuBackend()), call_(call), fault_(fault) {
-    Wrap<EmbeddingArgs, &Backend::embedding>();
-    Wrap<RmsNormArgs, &Backend::rms_norm>();
-    Wrap<RopeArgs, &Backend::rope>();
-    Wrap<GemmArgs, &Backend::gemm>();
-    Wrap<GemmSwiGluArgs, &Backend::gemm_swiglu>();
-    Wrap<KvWriteArgs, &Backend::kv_write>();
-    Wrap<AttentionArgs, &Backend::attention>();
-    Wrap<AddArgs, &Backend::add>();
-    Wrap<ScaleRowsArgs, &Backend::scale_rows>();
-    Wrap<MoeRouterArgs, &Backend::moe_router>();
-    Wrap<MoeFfnArgs, &Backend::moe_ffn>();
+    ForEachEntry([&]<class Args, auto Entry>() {
+      backend_.*Entry = &WrongBackend::Run<Args, Entry>;
+    });
     current = this;
   }
   const Backend& backend() const { return backend_; }
@@ -101,10 +93,6 @@ class WrongBackend {
       for (const Span2D<float>& x : rows) Spoil(current->fault_, x);
     }
     return {};
-  }
-  template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
-  void Wrap() {
-    backend_.*Entry = &WrongBackend::Run<Args, Entry>;
   }
 
   inline static WrongBackend* current = nullptr;
