@@ -16,7 +16,6 @@ using golden::Input;
 using golden::Shape;
 
 constexpr Real kInf = std::numeric_limits<Real>::infinity();
-constexpr Real kNan = std::numeric_limits<Real>::quiet_NaN();
 
 SecondOutput RmsNorm(const Case& c) {
   const auto x = Read(c, "x"), w = Read(c, "weight");

@@ -224,7 +224,7 @@ TEST_F(SmallModel, CountsEveryCallOfBothPhases) {
     }
     EXPECT_GT(sum, 0);
     EXPECT_DOUBLE_EQ(p.accounted, sum);
-    EXPECT_DOUBLE_EQ(shares, p.accounted / p.wall);
+    EXPECT_NEAR(shares, p.accounted / p.wall, 1e-12);
     EXPECT_LE(p.accounted, p.wall);
     EXPECT_GT(p.measured_wall, 0);
     EXPECT_FALSE(p.events.empty());
