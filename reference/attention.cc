@@ -166,10 +166,39 @@ void ApplyGate(const float* gate, size_t first, size_t n, Oracle& oracle) {
   }
 }
 
+// kv_len 0: 0 by definition, exactly, so no magnitude. A sink or gate that is
+// no number shows.
+Oracle OfNothing(const AttentionArgs& args, bool magnitudes) {
+  const size_t dim = args.v.head_dim;
+  Oracle oracle;
+  for (size_t t = 0; t < args.q.n_tokens; ++t) {
+    for (size_t h = 0; h < args.q.n_heads; ++h) {
+      const size_t first = oracle.value.size();
+      oracle.value.resize(first + dim, 0.0);
+      if (!args.variant.sinks.empty()) {
+        const double sink = static_cast<double>(args.variant.sinks[h]);
+        if (std::isnan(sink) || (std::isinf(sink) && sink > 0.0)) {
+          std::fill_n(&oracle.value[first], dim,
+                      std::numeric_limits<double>::quiet_NaN());
+        }
+      }
+      if (args.gate.data != nullptr) {
+        ApplyGate(args.gate.at(t, h), first, dim, oracle);
+      }
+    }
+  }
+  if (magnitudes) {
+    oracle.c.assign(MagnitudesOf(args),
+                    std::vector<double>(oracle.value.size(), 0.0));
+  }
+  return oracle;
+}
+
 }  // namespace
 
 Expected<Oracle> AttentionOracle(const AttentionArgs& args, bool magnitudes) {
   ETALON_RETURN_IF_ERROR(ValidateAttention(args));
+  if (args.kv_len == 0) return OfNothing(args, magnitudes);
   const HeadsView<const float>& q = args.q;
   const size_t q_per_kv = q.n_heads / args.k.n_kv_heads;
   const size_t dim = args.v.head_dim;

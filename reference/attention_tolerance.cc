@@ -40,6 +40,8 @@ struct Kappas {
 
 std::vector<double> AttentionTolerance(const Oracle& oracle, const Profile& p,
                                        size_t head_dim, size_t kv_len) {
+  // 0 by definition: nothing is computed that could round.
+  if (kv_len == 0) return std::vector<double>(oracle.value.size(), 0.0);
   const Kappas k(p, oracle, head_dim, kv_len);
   const bool variant = oracle.c.size() > kPlain;
   const bool gated = oracle.c.size() > kVariant;

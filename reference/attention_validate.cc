@@ -50,7 +50,10 @@ Status ValidateAttention(const AttentionArgs& args) {
   ETALON_RETURN_IF_ERROR(CheckHeads(kOp, "out", args.out));
   for (const auto& [name, cache] :
        {std::pair{"k", &args.k}, std::pair{"v", &args.v}}) {
-    ETALON_RETURN_IF_ERROR(CheckCache(kOp, name, *cache));
+    KvView view = *cache;
+    constexpr std::byte kNone = {};
+    if (view.kv_capacity == 0) view.data = &kNone;  // it needs no memory
+    ETALON_RETURN_IF_ERROR(CheckCache(kOp, name, view));
     ETALON_ENSURE(cache->head_dim > 0 && cache->head_dim <= kMaxHeadDim,
                   fmt::format("{}: {} has head_dim {}, want 1 to {}", kOp, name,
                               cache->head_dim, kMaxHeadDim));
@@ -69,7 +72,6 @@ Status ValidateAttention(const AttentionArgs& args) {
   ETALON_ENSURE(args.k.n_kv_heads == args.v.n_kv_heads,
                 fmt::format("{}: k has {} heads, v has {}", kOp,
                             args.k.n_kv_heads, args.v.n_kv_heads));
-  ETALON_ENSURE(args.kv_len > 0, fmt::format("{}: kv_len is 0", kOp));
   ETALON_ENSURE(!args.causal || args.kv_len >= q.n_tokens,
                 fmt::format("{}: causal with kv_len {} below {} query tokens",
                             kOp, args.kv_len, q.n_tokens));

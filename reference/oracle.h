@@ -61,7 +61,7 @@ std::vector<double> GemmTolerance(const Oracle& oracle, const Profile& p,
 // over the softcap, where the A_p in C1 and C6 are damped by its derivative.
 // With a gate also C16 |o|, C17 sigmoid, C18 1 - sigmoid, the value being the
 // gated one; C1 to C15 are those of o. A sink counts as a position of value 0.
-// The tolerance is not linear in them: see its definition.
+// The tolerance is not linear in them: see there. kv_len 0: all of them are 0.
 Expected<Oracle> AttentionOracle(const AttentionArgs& args,
                                  bool magnitudes = true);
 // The weights [n_tokens, n_heads, kv_len], 0 where hidden; magnitudes C1 to C15

@@ -24,13 +24,13 @@
 // fl(l1 * a)), o likewise. A sink merges last, as the state (sink, 1, 0). At
 // the end fl(o * fl(1 / l)), with a gate then fl(that * fl(1 / fl(1 +
 // exp(-gate)))). A chunk is the unit of parallel work, so neither threads,
-// prefill split nor capacity can show.
-//
-// f16, bf16 and Q8_0 keys and values are exact numbers (Q8_0: d * q fits f32)
-// and enter as such. NaN and Inf in visible positions propagate; positions >=
-// kv_len are never read. A row whose positions are all hidden or have s = -Inf
-// is NaN without a sink, as 0 / 0 is, and 0 with one.
-// Error: docs/numerics.md, "attention".
+// prefill split nor capacity can show. f16, bf16 and Q8_0 keys and values are
+// exact numbers (d * q fits f32) and enter as such. NaN and Inf in visible
+// positions propagate; those >= kv_len are never read. A row whose keys are all
+// hidden or have s = -Inf is NaN without a sink, as 0 / 0 is, and 0 with one.
+// kv_len 0 (not causal) gives o = +0, with sinks or without, and a gate acts on
+// it; a sink of NaN or +Inf and a gate of NaN show. A cache may then have no
+// capacity and null data. Error: docs/numerics.md, "attention".
 #ifndef ETALON_ATTENTION_H_
 #define ETALON_ATTENTION_H_
 
@@ -90,9 +90,9 @@ inline float AttentionScale(size_t head_dim) {
 
 // Attention that also hands out its weights (requirement B-43):
 //   probs[t, h, p] = fl(exp(fl(s - m)) * fl(1 / l)), +0 where hidden,
-// m and l those of the whole row, and `out` with the bits of Attention. Element
-// (t, h, p < kv_len) is at probs[t * token_stride + h * head_stride + p];
-// nothing else is written. A row of NaN is NaN in all its visible positions.
+// m and l those of the whole row, and `out` with the bits of Attention. Only
+// elements (t, h, p < kv_len) at t * token_stride + h * head_stride + p are
+// written: none if kv_len is 0. A row of NaN is NaN in its visible positions.
 struct AttentionProbsArgs {
   AttentionArgs attention;
   float* probs = nullptr;
@@ -102,8 +102,8 @@ struct AttentionProbsArgs {
 
 namespace ops {
 // Any number of tokens. Errors, in this order: head_dim 0, n_heads 0,
-// n_kv_heads 0, their ratio, n_tokens 0, kv_len 0, kv_len above a capacity,
-// causal with kv_len below n_tokens, scale not finite, a head_dim above
+// n_kv_heads 0, their ratio, n_tokens 0, kv_len above a capacity, causal with
+// kv_len below n_tokens (so also 0), scale not finite, a head_dim above
 // kMaxHeadDim, types, shapes that disagree, variants, then per view null data,
 // alignment, strides and size, and last that `out` overlaps an input (by
 // address range). Nothing is written on error.

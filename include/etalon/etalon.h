@@ -246,7 +246,7 @@ typedef struct etalon_attention_args {
   uint32_t causal;
   etalon_const_heads q;
   etalon_const_kv k, v;
-  uint64_t kv_len; /* positions to attend, new tokens included */
+  uint64_t kv_len; /* positions to attend, new tokens included; 0: out is 0 */
   etalon_heads out;
   float scale;
   uint32_t reserved;

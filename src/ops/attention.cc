@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "core/parallel.h"
 #include "etalon/config.h"
@@ -34,6 +35,23 @@ bool IsPlain(const AttentionArgs& args) {
          args.gate.data == nullptr && args.k.head_dim == args.v.head_dim;
 }
 
+// kv_len 0: +0 where 0 / 0 would stand. A sink or gate that is no number shows.
+Status AttendNothing(const AttentionArgs& args) {
+  using Limits = std::numeric_limits<float>;
+  for (size_t t = 0; t < args.out.n_tokens; ++t) {
+    for (size_t h = 0; h < args.out.n_heads; ++h) {
+      const float sink =
+          args.variant.sinks.empty() ? 0.0f : args.variant.sinks[h];
+      float* out = args.out.at(t, h);
+      std::fill_n(out, args.out.head_dim,
+                  sink < Limits::infinity() ? 0.0f : Limits::quiet_NaN());
+      if (args.gate.data == nullptr) continue;
+      simd::GateAttentionRow(args.gate.at(t, h), args.out.head_dim, out);
+    }
+  }
+  return {};
+}
+
 // How work is dealt out cannot show in the result.
 Status Run(const AttentionProblem& p, ExecContext& ctx) {
   Workspace::Scope scope(*ctx.workspace);
@@ -46,6 +64,7 @@ Status Run(const AttentionProblem& p, ExecContext& ctx) {
 Status Attention(const AttentionArgs& args, ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(CheckAttention(args));
   ETALON_RETURN_IF_ERROR(CheckContext(ctx));
+  if (args.kv_len == 0) return AttendNothing(args);
   if (WantsTwoPass(args, ctx)) return AttentionTwoPass(args, ctx);
   if (IsPlain(args) && TakesAttentionFast(args, ctx)) {
     return AttentionFast(args, ctx);
@@ -71,6 +90,7 @@ Status AttentionWithProbs(const AttentionProbsArgs& args, ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(CheckAttentionProbs(args));
   ETALON_RETURN_IF_ERROR(CheckContext(ctx));
   const AttentionArgs& a = args.attention;
+  if (a.kv_len == 0) return AttendNothing(a);
   Workspace::Scope scope(*ctx.workspace);
   const size_t n_rows = a.q.n_tokens * a.q.n_heads;
   ETALON_ASSIGN_OR_RETURN(std::span<float> memory,

@@ -93,7 +93,7 @@ Status AddVariantInputs(const AttentionArgs& args, Inputs& in) {
                             RangeOf(name, x.data(), 1, 0, 1, 0, x.size()));
     in.Add(name, range);
   }
-  if (v.mask.data != nullptr) {
+  if (v.mask.data != nullptr && args.kv_len > 0) {
     ETALON_ASSIGN_OR_RETURN(
         const AddressRange range,
         RangeOf("attention mask", v.mask.data, args.q.n_tokens,
@@ -112,6 +112,7 @@ Expected<Inputs> InputsOf(const AttentionArgs& args) {
   for (const Layout& x :
        {LayoutOf("attention q", args.q), LayoutOf("attention k", args.k),
         LayoutOf("attention v", args.v)}) {
+    if (x.n1 == 0) continue;  // a cache without positions has no memory
     ETALON_ASSIGN_OR_RETURN(const AddressRange range, CheckLayout(x));
     in.Add(x.name, range);
   }
@@ -136,7 +137,6 @@ Status CheckAttentionShapes(const AttentionArgs& args) {
                             "n_kv_heads {}",
                             q.n_heads, args.k.n_kv_heads));
   ETALON_ENSURE(q.n_tokens > 0, "attention: n_tokens is 0");
-  ETALON_ENSURE(args.kv_len > 0, "attention: kv_len is 0");
   for (const KvView* x : {&args.k, &args.v}) {
     ETALON_ENSURE(args.kv_len <= x->kv_capacity,
                   fmt::format("attention: kv_len {} exceeds kv_capacity {}",
@@ -174,6 +174,7 @@ Status CheckAttention(const AttentionArgs& args) {
 Status CheckAttentionProbs(const AttentionProbsArgs& args) {
   const AttentionArgs& a = args.attention;
   ETALON_RETURN_IF_ERROR(CheckAttention(a));
+  if (a.kv_len == 0) return {};  // no weight to write
   const size_t t = a.q.n_tokens, h = a.q.n_heads;
   // Rows may not share elements: as CheckLayout has it, rows of kv_len.
   const Layout layout = {"attention probs", args.probs,     1,

@@ -12,7 +12,8 @@ namespace etalon::ops {
 Status CheckAttention(const AttentionArgs& args);
 // All but the views' memory: extents, types, scale, variants.
 Status CheckAttentionShapes(const AttentionArgs& args);
-// The same, then `probs`: null, alignment, strides, size, overlap.
+// The same, then, unless kv_len is 0, `probs`: null, alignment, strides, size,
+// overlap.
 Status CheckAttentionProbs(const AttentionProbsArgs& args);
 // Adds the memory of the variant, checked.
 class Inputs;

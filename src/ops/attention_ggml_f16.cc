@@ -45,7 +45,7 @@ void AttendOneRow(const AttentionArgs& args, size_t t, size_t h,
     }
     sum = sum * keep + weight;
   }
-  const float inverse = 1.0f / sum;
+  const float inverse = args.kv_len == 0 ? 0.0f : 1.0f / sum;
   for (size_t d = 0; d < dim; ++d) out[d] *= inverse;
 }
 

@@ -66,7 +66,7 @@ AttentionArgs ItemArgs(const SdpaArgs& args, size_t b) {
     const TypeTraits& type = GetTypeTraits(x.type);
     x.data += b * stride / type.block_size * type.block_bytes;
   };
-  if (b > 0) {
+  if (b > 0 && args.kv_len > 0) {
     advance(a.k, args.k_batch_stride);
     advance(a.v, args.v_batch_stride);
   }
@@ -92,20 +92,19 @@ Status CheckSdpa(const SdpaArgs& args) {
   ETALON_RETURN_IF_ERROR(CheckFloatType("sdpa q", args.q.type));
   ETALON_RETURN_IF_ERROR(CheckFloatType("sdpa out", args.out.type));
   const size_t n = args.q.n_batch;
-  ETALON_ASSIGN_OR_RETURN(
-      const NamedRange q,
-      BatchRange(ItemOf("sdpa q", args.q), n, args.q.batch_stride, false));
-  ETALON_ASSIGN_OR_RETURN(
-      const NamedRange k,
-      BatchRange(LayoutOf("sdpa k", args.k), n, args.k_batch_stride, false));
-  ETALON_ASSIGN_OR_RETURN(
-      const NamedRange v,
-      BatchRange(LayoutOf("sdpa v", args.v), n, args.v_batch_stride, false));
+  Inputs in;
+  for (const auto& [item, batch_stride] :
+       {std::pair{ItemOf("sdpa q", args.q), args.q.batch_stride},
+        std::pair{LayoutOf("sdpa k", args.k), args.k_batch_stride},
+        std::pair{LayoutOf("sdpa v", args.v), args.v_batch_stride}}) {
+    if (item.n1 == 0) continue;  // a cache without positions has no memory
+    ETALON_ASSIGN_OR_RETURN(const NamedRange range,
+                            BatchRange(item, n, batch_stride, false));
+    in.Add(range.name, range.range);
+  }
   ETALON_ASSIGN_OR_RETURN(
       const NamedRange out,
       BatchRange(ItemOf("sdpa out", args.out), n, args.out.batch_stride, true));
-  Inputs in;
-  for (const NamedRange& x : {q, k, v}) in.Add(x.name, x.range);
   ETALON_RETURN_IF_ERROR(AddVariantInputs(shapes, in));
   return in.CheckDisjoint(out);
 }

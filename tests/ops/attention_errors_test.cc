@@ -84,9 +84,10 @@ TEST_F(AttentionErrors, AreReportedInOrder) {
          "attention: scale nan is not finite");
   Expect([](A& a) { a.kv_len = 2; },
          "attention: causal with kv_len 2 below n_tokens 3");
+  Expect([](A& a) { a.kv_len = 0; },
+         "attention: causal with kv_len 0 below n_tokens 3");
   Expect([](A& a) { a.kv_len = 13; },
          "attention: kv_len 13 exceeds kv_capacity 12");
-  Expect([](A& a) { a.kv_len = 0; }, "attention: kv_len is 0");
   Expect([](A& a) { a.q.n_tokens = 0; }, "attention: n_tokens is 0");
   Expect([](A& a) { a.k.n_kv_heads = 3; },
          "attention: n_heads 4 is not a multiple of n_kv_heads 3");
@@ -107,7 +108,7 @@ TEST_F(AttentionErrors, ViewsMustLieInTheAddressSpaceAndNotOverlap) {
          "attention k: 2 x 12 rows at strides " + std::to_string(huge) +
              " and 8 exceed the address space");
   args_.k.head_stride = 96;
-  Expect([this](AttentionArgs& a) { a.out.data = v_.data() + 191; },
+  Expect([this](AttentionArgs& a) { a.out.data = v_.data() + 96; },
          "attention out overlaps attention v");
 }
 
@@ -115,6 +116,29 @@ TEST_F(AttentionErrors, NotCausalMayHaveMoreTokensThanPositions) {
   args_.causal = false;
   args_.kv_len = 2;
   EXPECT_TRUE(ops::Attention(args_, ctx_).has_value());
+}
+
+// An empty cache takes nothing from the checks but that of its own length.
+TEST_F(AttentionErrors, AnEmptyCacheIsCheckedLikeAnyOther) {
+  args_.causal = false;
+  args_.kv_len = 0;
+  using A = AttentionArgs;
+  Expect([&](A& a) { a.out.data = k_.data(); },
+         "attention out overlaps attention k");
+  Expect([](A& a) { a.v.pos_stride = 7; },
+         "attention v: pos_stride 7 is below head_dim 8");
+  Expect([](A& a) { a.k.data = nullptr; }, "attention k: data is null");
+  const float slopes[4] = {};
+  Expect([&](A& a) { a.variant.alibi_slopes = slopes; },
+         "attention: ALiBi with kv_len 0 below n_tokens 3");
+  Expect([](A& a) { a.variant.window = 2; },
+         "attention: window 2 without causal");
+  Expect([](A& a) { a.v.type = TensorType::kQ4_0; },
+         "attention v: type 2 is not F32, F16, BF16 or Q8_0");
+  Expect([](A& a) { a.scale = std::nanf(""); },
+         "attention: scale nan is not finite");
+  Expect([](A& a) { a.causal = true; },
+         "attention: causal with kv_len 0 below n_tokens 3");
 }
 
 class KvWriteTest : public ::testing::Test {
