@@ -671,7 +671,7 @@ static double g_bound(const g_numbers* x, uint64_t i) {
     if (j < 8 && x->k[j] != 0) sum += x->k[j] * c[j];
   }
   if (x->judge == 's') return sum;
-  if (x->attention != 0) return g_attention(x, c, y);
+  if (x->attention != 0) return golden_int(x->in, "kv_len", 0) < 1 ? 0 : g_attention(x, c, y); /* 0 over no key */
   return sum * (1 + (0x1p-19 + 4 * x->p->e + 256 * x->p->b));
 }
 

@@ -383,6 +383,10 @@ def _kappas(p, bound, case):
 def _attention_bound(p, case, y, c, variant, gated):
     u = p.u
     n = case.params["kv_len"]
+    if n < 0:
+        raise Unusable("kv_len is negative")
+    if n == 0:
+        return np.zeros_like(y)  # 0 by definition
     r = n if p.kv_chunk == 0 else math.ceil(n / p.kv_chunk)
     r += 1 if variant else 0
     keys = n if p.kv_chunk == 0 else min(n, p.kv_chunk)

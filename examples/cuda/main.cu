@@ -37,7 +37,7 @@ __global__ void Sdpa(const float* q, const K* k, const V* v, float* out,
       }
     }
   }
-  out[row + d] = o / l;
+  out[row + d] = n == 0 ? 0 : o / l;  // an empty cache gives 0, not 0 / 0
 }
 
 // One output per thread: exact integers per super-block of 256.

@@ -33,7 +33,8 @@ kernel void sdpa(global const float* q, global const void* k,
       }
     }
   }
-  out[((size_t)t * n_heads + h) * head_dim + d] = o / l;
+  /* An empty cache gives 0, not 0 / 0. */
+  out[((size_t)t * n_heads + h) * head_dim + d] = n == 0 ? 0 : o / l;
 }
 
 /* One output per work-item: exact integers per super-block of 256. */

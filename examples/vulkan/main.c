@@ -144,11 +144,11 @@ static int sdpa(void* self, const sdpa_args* a, float* out) {
             0};
   storage s[kBuffers];
   int ok = make_all(g, data, size, s);
-  while (ok && push.last < a->kv_len) {
+  do { /* once over an empty cache, too */
     push.first = push.last;
     push.last = push.first + chunk;
-    ok = run(g, g->sdpa, s, &push, sizeof push, groups);
-  }
+    ok = ok && run(g, g->sdpa, s, &push, sizeof push, groups);
+  } while (ok && push.last < a->kv_len);
   return give_back(g, s, out, n * 4, ok);
 }
 

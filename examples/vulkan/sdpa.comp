@@ -74,5 +74,6 @@ void main() {
     old = vec4(m, l, o, 0);
     state[row + d] = old;
   }
-  if (last >= kv_len) result[row + d] = old.z / old.y;
+  // An empty cache gives 0, not 0 / 0.
+  if (last >= kv_len) result[row + d] = n == 0 ? 0 : old.z / old.y;
 }

@@ -119,21 +119,12 @@ Expected<std::vector<double>> Bounds(const Case& c, const Output& out,
     ETALON_RETURN_IF_ERROR(want(2));
     return reference::ScaleRowsTolerance(oracle, p);
   }
-  if (b == "attention") {
-    ETALON_RETURN_IF_ERROR(want(9));
+  if (b == "attention" || b == "attention_variant") {
+    const bool gated = b == "attention_variant" && oracle.c.size() == 18;
+    if (!gated) ETALON_RETURN_IF_ERROR(want(b == "attention" ? 9 : 15));
     ETALON_ASSIGN_OR_RETURN(const size_t d, LastExtent(c, "q"));
     ETALON_ASSIGN_OR_RETURN(const int64_t kv_len, c.Int("kv_len"));
-    if (kv_len <= 0) {
-      return BadInput(fmt::format("case {}: kv_len is {}", c.id, kv_len));
-    }
-    return reference::AttentionTolerance(oracle, p, d,
-                                         static_cast<size_t>(kv_len));
-  }
-  if (b == "attention_variant") {
-    if (oracle.c.size() != 18) ETALON_RETURN_IF_ERROR(want(15));
-    ETALON_ASSIGN_OR_RETURN(const size_t d, LastExtent(c, "q"));
-    ETALON_ASSIGN_OR_RETURN(const int64_t kv_len, c.Int("kv_len"));
-    if (kv_len <= 0) {
+    if (kv_len < 0) {
       return BadInput(fmt::format("case {}: kv_len is {}", c.id, kv_len));
     }
     return reference::AttentionTolerance(oracle, p, d,

@@ -131,6 +131,7 @@ constexpr Bug kBugs[] = {
     {"attn_eps_1e_4", "attention", "softmax", "1e-4 added to the sum"},
     {"attn_eps_1e_6", "attention", "softmax", "1e-6 added to the sum"},
     {"attn_unnormalised", "attention", "softmax", "no division by the sum"},
+    {"attn_empty_cache", "attention", "softmax", "an empty cache gives 0 / 0"},
     {"attn_exp2", "attention", "softmax", "exp2 without log2(e)"},
     {"attn_score_0_lost", "attention", "softmax", "the first score is 0"},
     {"softmax_max_first_half", "softmax", "softmax",

@@ -73,11 +73,13 @@ std::vector<double> EmulateAttention(const Emulation& e) {
       if (e.Is("attn_causal_minus_1") && causal) visible = visible - 1;
       if (e.Is("attn_causal_top_left") && causal) visible = t + 1;
       if (e.Is("attn_causal_ignored")) visible = kv_len;
-      if (e.Is("attn_always_causal")) visible = kv_len - n_tokens + t + 1;
+      if (e.Is("attn_always_causal")) {
+        visible = kv_len + t < n_tokens ? 0 : kv_len - n_tokens + t + 1;
+      }
       if (e.Is("attn_mask_of_first") && causal) {
         visible = kv_len - n_tokens + 1;
       }
-      if (e.Is("attn_kv_minus_1")) visible = std::max<size_t>(visible, 2) - 1;
+      if (e.Is("attn_kv_minus_1") && visible > 1) --visible;
       if (e.Is("attn_kv_plus_1")) ++visible;
       if (e.Is("attn_last_chunk_dropped") && visible > 256) {
         visible = visible / 256 * 256;
@@ -200,7 +202,10 @@ std::vector<double> EmulateAttention(const Emulation& e) {
       if (e.Is("attn_eps_1e_4")) l = m.R(l + 1e-4);
       if (e.Is("attn_eps_1e_6")) l = m.R(l + 1e-6);
       if (e.Is("attn_unnormalised")) l = 1.0;
-      const double inverse = m.Div(1.0, l);
+      // Over an empty cache 0 is what must come, not 0 / 0.
+      const bool nothing = kv_len == 0 && n_masked == 0;
+      const double inverse =
+          nothing && !e.Is("attn_empty_cache") ? 0.0 : m.Div(1.0, l);
       double* out = y.data() + (t * n_heads + h) * head_dim;
       if (e.Is("attn_out_token_major")) {
         out = y.data() + (h * n_tokens + t) * head_dim;

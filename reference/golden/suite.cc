@@ -37,10 +37,10 @@ constexpr Generator kGenerators[] = {
     {"kv_write", internal::DescribeKvWrite, 8, 100, 0},
     {"gemm", internal::DescribeGemm, 66, 1500, 60},
     {"gemm_swiglu", internal::DescribeGemmSwiGlu, 6, 120, 10},
-    {"attention", internal::DescribeAttention, 60, 1000, 60},
+    {"attention", internal::DescribeAttention, 61, 1000, 60},
     {"moe_router", internal::DescribeRouter, 14, 180, 20},
     {"moe_ffn", internal::DescribeMoeFfn, 4, 60, 4},
-    {"attention_variant", internal::DescribeAttentionVariant, 17, 408, 17},
+    {"attention_variant", internal::DescribeAttentionVariant, 18, 408, 17},
     {"layer", internal::DescribeLayer, 7, 96, 8},
 };
 

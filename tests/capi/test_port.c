@@ -48,7 +48,7 @@ static void AttendHead(const etalon_attention_args* a, uint64_t t, uint64_t h) {
     sum = sum * scale + e;
     for (d = 0; d < dim_v; ++d) out[d] = out[d] * scale + e * v[d];
   }
-  for (d = 0; d < dim_v; ++d) out[d] /= sum;
+  for (d = 0; d < dim_v && n > 0; ++d) out[d] /= sum; /* no key: 0 */
 }
 
 static etalon_status Attention(void* self, const etalon_attention_args* a,

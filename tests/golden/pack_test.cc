@@ -7,6 +7,8 @@
 #include <cmath>
 #include <map>
 
+#include "reference/golden/emulator.h"
+#include "reference/golden/fingerprint.h"
 #include "reference/golden/sha256.h"
 #include "reference/golden/suite.h"
 
@@ -221,6 +223,62 @@ TEST(Suite, FullHasItsCasesAndEveryOp) {
   }
   EXPECT_GE(n, 5000u);
   EXPECT_EQ(ops.size(), Ops().size());
+}
+
+// Attention over an empty cache: 0 is right, of either sign; nothing else is.
+TEST(EmptyCache, OnlyZeroPasses) {
+  for (const auto& [op, index] :
+       {std::pair{"attention", 60}, std::pair{"attention_variant", 17}}) {
+    Case c = *DescribeCase(op, static_cast<uint64_t>(index));
+    ASSERT_EQ(c.family, "empty");
+    ASSERT_EQ(*c.Int("kv_len"), 0);
+    ASSERT_TRUE(CompleteCase(c, ReferenceSubject()));
+    auto got = golden::Run(c, ReferenceSubject());
+    ASSERT_TRUE(got);
+    for (const ShippedProfile& shipped : ShippedProfiles()) {
+      const PortProfile profile = *FindShippedProfile(shipped.name);
+      const auto judge = [&](float x) {
+        got->tensors[0].second.As<float>()[1] = x;
+        return JudgeCase(c, *got, profile, nullptr).status;
+      };
+      EXPECT_EQ(judge(0.0f), CaseStatus::kPass) << shipped.name;
+      EXPECT_EQ(judge(-0.0f), CaseStatus::kPass) << shipped.name;
+      for (const float bad : {0x1p-149f, -0x1p-149f, 1.0f, INFINITY, NAN}) {
+        EXPECT_EQ(judge(bad), CaseStatus::kFail) << shipped.name << " " << bad;
+      }
+    }
+    Case negative = c;
+    negative.params["kv_len"] = int64_t{-1};
+    EXPECT_EQ(
+        JudgeCase(negative, *got, *FindShippedProfile("cpu-strict"), nullptr)
+            .status,
+        CaseStatus::kError);
+  }
+}
+
+// No bug of the catalogue makes an emulated kernel leave its memory there (the
+// address sanitizer looks on); one that divides 0 by 0 is seen, and named.
+TEST(EmptyCache, BugsOfTheCatalogueAreSafeAndTheGuardIsMissed) {
+  const PortProfile profile = *FindShippedProfile("cpu-strict");
+  for (const uint64_t index : {60u, 100u, 140u, 180u, 220u, 260u, 980u}) {
+    Case c = *DescribeCase("attention", index);
+    ASSERT_EQ(c.family, "empty");
+    ASSERT_TRUE(MakeInputs(c));
+    ASSERT_TRUE(Expect(c));
+    for (const Bug& bug : Bugs()) {
+      if (bug.op != c.op) continue;
+      const auto got = Emulate(c, StrictMachine(), bug.id);
+      ASSERT_TRUE(got) << bug.id;
+      const bool fails = JudgeCase(c, *got, profile, nullptr).Failed();
+      if (bug.id != "attn_empty_cache") continue;
+      EXPECT_TRUE(fails);
+      const auto found = FindFingerprints(c, *got, profile);
+      ASSERT_FALSE(found.empty());
+      EXPECT_TRUE(std::any_of(
+          found.begin(), found.end(),
+          [](const Fingerprint& f) { return f.bug == "attn_empty_cache"; }));
+    }
+  }
 }
 
 }  // namespace
