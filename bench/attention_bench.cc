@@ -1,7 +1,7 @@
 // Attention at the shapes of a 0.6B to 8B model: 8 kv heads of 128.
 //   Decode   one token against kv_len 8192, rotating over caches of 1 GiB in
 //            all, so that every byte comes from DRAM; GB/s of keys and values,
-//            and the share of the roof: of reading memory in 16 streams.
+//            and the share of the roof (bench/roof.h).
 //   DecodeHot  kv_len 512, the same cache again and again: f16 and f32, every
 //            tier, one thread.
 //   Prefill  n_tokens behind a depth of earlier positions, profile strict or

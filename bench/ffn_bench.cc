@@ -12,14 +12,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
 
-#include "core/threads.h"
+#include "bench/threads.h"
 #include "etalon/gemm.h"
 #include "etalon/moe.h"
 #include "etalon/simd_tier.h"
@@ -31,13 +30,6 @@ namespace {
 
 constexpr size_t kPool = size_t{1} << 30;
 constexpr size_t kPatternRows = 64;
-
-int Threads() {
-  if (const char* env = std::getenv("ETALON_NUM_THREADS")) {
-    return std::max(1, std::atoi(env));
-  }
-  return DefaultThreads().n_threads;
-}
 
 // Copies of kPatternRows random rows of `bytes` bytes each, 1 GiB in all.
 struct Pool {

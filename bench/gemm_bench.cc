@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -21,7 +20,7 @@
 
 #include "bench/model_shapes.h"
 #include "bench/roof.h"
-#include "core/threads.h"
+#include "bench/threads.h"
 #include "etalon/gemm.h"
 #include "etalon/simd_tier.h"
 #include "tests/simd/gemm_oracle.h"
@@ -34,13 +33,6 @@ namespace {
 
 constexpr size_t kRotation = size_t{1} << 30;
 constexpr size_t kPatternRows = 64;
-
-int Threads() {
-  if (const char* env = std::getenv("ETALON_NUM_THREADS")) {
-    return std::max(1, std::atoi(env));
-  }
-  return DefaultThreads().n_threads;
-}
 
 // At least 1 GiB of weights, made of one random pattern of kPatternRows rows.
 struct Memory {

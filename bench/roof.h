@@ -4,6 +4,7 @@
 #ifndef ETALON_BENCH_ROOF_H_
 #define ETALON_BENCH_ROOF_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -21,21 +22,22 @@ inline double Seconds() {
       .count();
 }
 
-// Bytes per second of reading all of `memory` once, every thread walking 16
-// sequential streams with prefetch, which is how the kernels read weights.
-inline double DramReadRoof(std::span<const std::byte> memory, int n_threads) {
+// Bytes per second of reading all of `memory` once, every thread in n_streams
+// sequential streams with prefetch.
+inline double ReadRate(std::span<const std::byte> memory, int n_threads,
+                       size_t n_streams, size_t ahead) {
   using Line = uint64_t __attribute__((vector_size(16), aligned(1)));
-  constexpr size_t kStreams = 16, kLine = 64, kAhead = 320;
+  constexpr size_t kLine = 64;
   const size_t n_tasks = 4 * static_cast<size_t>(n_threads);
-  const size_t stream = memory.size() / n_tasks / kStreams / kLine * kLine;
+  const size_t stream = memory.size() / n_tasks / n_streams / kLine * kLine;
   const double start = Seconds();
   ParallelFor(n_tasks, n_threads, [&](size_t task, int) {
-    const std::byte* p = memory.data() + task * kStreams * stream;
+    const std::byte* p = memory.data() + task * n_streams * stream;
     Line sum = {};
     for (size_t i = 0; i < stream; i += kLine) {
-      for (size_t s = 0; s < kStreams; ++s) {
+      for (size_t s = 0; s < n_streams; ++s) {
         const std::byte* at = p + s * stream + i;
-        __builtin_prefetch(at + kAhead);
+        __builtin_prefetch(at + ahead);
         for (size_t j = 0; j < kLine; j += sizeof(Line)) {
           Line v;
           std::memcpy(&v, at + j, sizeof(v));
@@ -45,8 +47,16 @@ inline double DramReadRoof(std::span<const std::byte> memory, int n_threads) {
     }
     asm volatile("" ::"x"(sum));
   });
-  const double bytes = static_cast<double>(n_tasks * kStreams * stream);
+  const double bytes = static_cast<double>(n_tasks * n_streams * stream);
   return bytes / (Seconds() - start);
+}
+
+// The better of two ways to read: 16 streams, as the kernels read weights, and
+// one stream asked for far ahead. Which one it is differs between machines.
+inline double DramReadRoof(std::span<const std::byte> memory, int n_threads) {
+  const size_t half = memory.size() / 2;
+  return std::max(ReadRate(memory.first(half), n_threads, 16, 320),
+                  ReadRate(memory.subspan(half), n_threads, 1, 8192));
 }
 
 // Operations per second of `step`, which does ops_per_step of them.

@@ -173,6 +173,16 @@ void AddBackward(std::vector<Kernel>* all) {
         Floats("rms_norm_backward", n, 3, 1, [n](const float* x, float* y) {
           simd::RmsNormBackwardRow(x, x + n, 1.25f, x + 2 * n, y, n);
         }));
+    // Sums are copied first: they are added to.
+    all->push_back(Floats("rms_norm_backward_weight", n, 3, 1,
+                          [n](const float* x, float* y) {
+                            std::memcpy(y, x + 2 * n, n * sizeof(float));
+                            simd::RmsNormBackwardWeight(x, 1.25f, x + n, y, n);
+                          }));
+    all->push_back(Floats("add_to", n, 2, 1, [n](const float* x, float* y) {
+      std::memcpy(y, x + n, n * sizeof(float));
+      simd::AddTo(x, y, n);
+    }));
     all->push_back(
         Floats("swiglu_backward", n, 3, 2, [n](const float* x, float* y) {
           simd::SwiGluBackward(x, x + n, x + 2 * n, y, y + n, n);

@@ -7,14 +7,13 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "bench/roof.h"
-#include "core/threads.h"
+#include "bench/threads.h"
 #include "train/adamw.h"
 #include "train/net.h"
 #include "train/random.h"
@@ -72,10 +71,7 @@ bool Verified(Trainer& t) {
 }
 
 void Step(benchmark::State& state) {
-  int n_threads = DefaultThreads().n_threads;
-  if (const char* env = std::getenv("ETALON_NUM_THREADS")) {
-    n_threads = std::max(1, std::atoi(env));
-  }
+  const int n_threads = Threads();
   Trainer t;
   if (!Create(n_threads, &t)) return state.SkipWithError("refused");
   if (!Verified(t)) return state.SkipWithError("threads change the gradient");

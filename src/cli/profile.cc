@@ -207,7 +207,7 @@ Action AddProfile(CLI::App& app) {
       ->check(tokens)
       ->type_name("N");
   c->add_option("-r,--repetitions", o->settings.repetitions,
-                "rounds of both; default: until the figures are steady, 20 s "
+                "rounds of both; default: until the figures are steady, 40 s "
                 "at most")
       ->check(CLI::Range(size_t{1}, size_t{1000}))
       ->type_name("N");

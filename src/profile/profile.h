@@ -24,7 +24,7 @@ struct ProfileSettings {
   // of its phase differs by more than 2 % between the first half of the rounds
   // and the second, from 6 on; but no more than `budget` seconds, from 3 on.
   size_t repetitions = 0;
-  double budget = 20;
+  double budget = 40;
 };
 
 // One kind of calls in one phase.

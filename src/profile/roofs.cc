@@ -92,18 +92,27 @@ double CacheRate(const Buffer& buffer, size_t region, int n_threads) {
          static_cast<double>(rounds * streams * stream) / (Seconds() - begin);
 }
 
-// The whole buffer once, in 16 streams per thread with prefetch.
-double DramRate(const Buffer& buffer, int n_threads) {
-  constexpr size_t kStreams = 16, kAhead = 320;
+// How a thread reads DRAM: in streams, each asked for some bytes ahead.
+struct Pattern {
+  size_t n_streams, ahead;
+};
+// The roof is the best of them; which one that is differs between machines. The
+// first is how the product kernels read weights.
+constexpr Pattern kPatterns[] = {{16, 320}, {4, 2048}, {1, 8192}};
+
+// The whole buffer once.
+double DramRate(const Buffer& buffer, Pattern pattern, int n_threads) {
+  const auto [n_streams, ahead] = pattern;
   const size_t n_tasks = 4 * static_cast<size_t>(n_threads);
-  const size_t stream = buffer.size() / n_tasks / kStreams / kLine * kLine;
+  const size_t stream = buffer.size() / n_tasks / n_streams / kLine * kLine;
   std::vector<uint64_t> sink(n_tasks * 8);
   const double begin = Seconds();
   ParallelFor(n_tasks, n_threads, [&](size_t task, int) {
-    sink[task * 8] = simd::ReadStreams(buffer.data() + task * kStreams * stream,
-                                       kStreams, stream, kAhead);
+    sink[task * 8] = simd::ReadStreams(
+        buffer.data() + task * n_streams * stream, n_streams, stream, ahead);
   });
-  return static_cast<double>(n_tasks * kStreams * stream) / (Seconds() - begin);
+  return static_cast<double>(n_tasks * n_streams * stream) /
+         (Seconds() - begin);
 }
 
 double PeakRate(simd::Peak peak, int n_threads, size_t steps) {
@@ -213,7 +222,11 @@ Expected<Roofs> MeasureRoofs(
       if (!go_on()) return roofs;
       BandwidthRoof roof{level, n, {}};
       if (level == Level::kDram) {
-        roof.rate = Repeat([&] { return DramRate(*buffer, n); });
+        for (const Pattern pattern : kPatterns) {
+          const Measured rate =
+              Repeat([&] { return DramRate(*buffer, pattern, n); });
+          if (rate.best > roof.rate.best) roof.rate = rate;
+        }
       } else {
         const size_t region = RegionBytes(machine, level);
         if (region < 4096 || region * static_cast<size_t>(n) > buffer->size()) {
