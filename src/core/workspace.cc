@@ -15,9 +15,8 @@ constexpr size_t kMaxBytes = std::numeric_limits<ptrdiff_t>::max();
 // line when it is handed out. This much covers 64 of them.
 constexpr size_t kReserveSlack = 64 * Workspace::kAlignment;
 
-constexpr size_t RoundUp(size_t bytes) {
-  return (bytes + Workspace::kAlignment - 1) / Workspace::kAlignment *
-         Workspace::kAlignment;
+constexpr size_t RoundUp(size_t bytes, size_t unit = Workspace::kAlignment) {
+  return (bytes + unit - 1) / unit * unit;
 }
 
 tl::unexpected<Error> TooLarge(size_t bytes) {
@@ -31,8 +30,8 @@ tl::unexpected<Error> TooLarge(size_t bytes) {
 std::byte* AllocateBlock(size_t bytes) {
   constexpr size_t kHugePage = size_t{2} << 20;
   const bool large = bytes >= 2 * kHugePage;
-  void* const p =
-      std::aligned_alloc(large ? kHugePage : Workspace::kAlignment, bytes);
+  const size_t unit = large ? kHugePage : Workspace::kAlignment;
+  void* const p = std::aligned_alloc(unit, RoundUp(bytes, unit));
   if (large && p != nullptr) madvise(p, bytes, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
 }
