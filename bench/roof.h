@@ -62,7 +62,7 @@ inline double DramReadRoof(std::span<const std::byte> memory, int n_threads) {
 // Operations per second of `step`, which does ops_per_step of them.
 template <class Step>
 double Throughput(int n_threads, double ops_per_step, Step step) {
-  constexpr int kSteps = 20000;
+  constexpr int kSteps = 400000;  // a millisecond: waking threads must not show
   const double start = Seconds();
   ParallelFor(static_cast<size_t>(n_threads), n_threads, [&](size_t, int) {
     for (int i = 0; i < kSteps; ++i) step();
