@@ -671,7 +671,7 @@ static double g_bound(const g_numbers* x, uint64_t i) {
     if (j < 8 && x->k[j] != 0) sum += x->k[j] * c[j];
   }
   if (x->judge == 's') return sum;
-  if (x->attention != 0) return golden_int(x->in, "kv_len", 0) < 1 ? 0 : g_attention(x, c, y); /* 0 over no key */
+  if (x->attention != 0) return golden_int(x->in, "kv_len", 0) == 0 ? 0 : g_attention(x, c, y); /* 0 over no key */
   return sum * (1 + (0x1p-19 + 4 * x->p->e + 256 * x->p->b));
 }
 
@@ -686,8 +686,7 @@ static const char* g_expect(const golden_case* c, const golden_profile* p, const
   const int bounded = *judge == 'b' || *judge == 's', stored = bounded && g_is(bound, "stored");
   char suffix[96];
   memset(x, 0, sizeof *x);
-  x->in = c;
-  x->p = p;
+  x->in = c, x->p = p;
   x->judge = *judge;
   x->n = t->n;
   x->cols = g_cols(t);
@@ -702,6 +701,7 @@ static const char* g_expect(const golden_case* c, const golden_profile* p, const
       return "its magnitudes are malformed";
   }
   if (bounded && !g_kappas(x, bound != NULL ? bound : judge)) return "an unknown bound, or no magnitudes";
+  if (x->attention != 0 && golden_int(c, "kv_len", -1) < 0) return "kv_len is missing or negative";
   return stored && x->c[19] == NULL ? kNoBound : NULL;
 }
 /* err / bound of element i, by the output's way of judging: at most 1 passes; infinite is wrong. w: the weights of a

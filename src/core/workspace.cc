@@ -24,9 +24,7 @@ tl::unexpected<Error> TooLarge(size_t bytes) {
                                      std::to_string(bytes) + " bytes");
 }
 
-// Large blocks in huge pages: fewer page-table walks, and buffers as large as
-// the second-level cache meet the same sets of it in every run, where scattered
-// pages make speed a matter of luck. Only a hint.
+// Large blocks in huge pages: fewer page-table walks. Only a hint.
 std::byte* AllocateBlock(size_t bytes) {
   constexpr size_t kHugePage = size_t{2} << 20;
   const bool large = bytes >= 2 * kHugePage;
