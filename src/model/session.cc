@@ -114,14 +114,24 @@ Status Session::Prepare() {
   // The feed-forward's rows lie over those of attention: never both in use.
   const size_t attention_dim = RowStride(q_dim) * 2 + RowStride(kv_dim) * 2;
   Span2D<float> shared;
-  for (const Buffer& b :
-       {Buffer{&buffers_.x, hp.model_dim}, Buffer{&buffers_.h, hp.model_dim},
-        Buffer{&shared, std::max(attention_dim, moe ? 0 : ffn_dim)},
-        Buffer{&buffers_.router_logits, hp.n_experts},
-        Buffer{&buffers_.expert_weights, hp.n_experts_used},
-        Buffer{&buffers_.moe_out, moe ? hp.model_dim : 0},
-        Buffer{&rope_cos_, hp.rope.rotary_dim / 2},
-        Buffer{&rope_sin_, hp.rope.rotary_dim / 2}}) {
+  const Buffer of_rows[] = {
+      {&buffers_.x, hp.model_dim},
+      {&buffers_.h, hp.model_dim},
+      {&shared, std::max(attention_dim, moe ? 0 : ffn_dim)},
+      {&buffers_.router_logits, hp.n_experts},
+      {&buffers_.expert_weights, hp.n_experts_used},
+      {&buffers_.moe_out, moe ? hp.model_dim : 0},
+      {&rope_cos_, hp.rope.rotary_dim / 2},
+      {&rope_sin_, hp.rope.rotary_dim / 2}};
+  // Everything in one block, so that it lies in huge pages where there are any:
+  // which small pages the rows get would make their ops faster or slower by a
+  // tenth from one process to the next.
+  size_t floats = 2 * RowStride(n);  // rope_rows_, q_scale_
+  for (const Buffer& b : of_rows) floats += n * RowStride(b.cols);
+  if (moe) floats += n * RowStride(hp.n_experts_used);
+  ETALON_RETURN_IF_ERROR(workspace_.Reserve(floats * sizeof(float) +
+                                            ScratchBytes(hp, n, options_)));
+  for (const Buffer& b : of_rows) {
     if (b.cols == 0) continue;
     ETALON_ASSIGN_OR_RETURN(*b.rows,
                             AllocateRows<float>(workspace_, n, b.cols));
@@ -144,8 +154,7 @@ Status Session::Prepare() {
   if (hp.attn_temperature != 0.0f) {
     ETALON_ASSIGN_OR_RETURN(q_scale_, workspace_.Allocate<float>(n));
   }
-
-  return workspace_.Reserve(ScratchBytes(hp, n, options_));
+  return {};
 }
 
 layer::LayerBuffers Session::Buffers(size_t layer, size_t n) const {

@@ -177,6 +177,7 @@ TEST(SessionLong, WorkspaceNeverGrows) {
         options.n_batch = 48;
         const auto session = MakeSession(*model, options);
         const size_t growths = session->workspace().growths();
+        EXPECT_EQ(growths, 0u) << name << ": not all rows in one block";
         const size_t capacity = session->workspace().capacity();
         ASSERT_TRUE(session->Append(std::span(tokens).first(297), {}));
         for (size_t i = 297; i < 300; ++i) {
