@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <optional>
 #include <vector>
 
 #include "core/threads.h"
@@ -21,18 +20,15 @@ namespace etalon::bench {
 namespace {
 
 // The session holds on to one table; what is in it changes between runs.
-Expected<double> Ratio(profile::BenchRunner& runner, Backend& table,
+Expected<double> Ratio(profile::BenchRunner& runner,
+                       profile::Recorder& recorder, Backend& table,
                        const profile::BenchCase& test, bool regions,
                        bool recorded_first) {
   double seconds[2] = {};
   for (const bool second : {false, true}) {
     const bool recorded = second != recorded_first;
-    std::optional<profile::Recorder> recorder;
-    if (recorded) {
-      recorder.emplace(CpuBackend());
-      recorder->Start(regions);
-    }
-    table = recorded ? recorder->backend() : CpuBackend();
+    recorder.Start(recorded && regions);
+    table = recorded ? recorder.backend() : CpuBackend();
     ETALON_ASSIGN_OR_RETURN(const uint64_t ns, runner.RunOnce(test));
     seconds[recorded ? 1 : 0] = static_cast<double>(ns);
   }
@@ -43,6 +39,7 @@ Status Run(const char* path, size_t pairs, size_t n_prompt, size_t n_gen,
            int n_threads) {
   ETALON_ASSIGN_OR_RETURN(const auto model, model::Model::Load(path, {}));
   Backend table = CpuBackend();
+  profile::Recorder recorder(table);
   model::SessionOptions options;
   options.backend = &table;
   profile::BenchRunner runner(*model, options, nullptr);
@@ -55,8 +52,9 @@ Status Run(const char* path, size_t pairs, size_t n_prompt, size_t n_gen,
     ETALON_RETURN_IF_ERROR(runner.Prepare(test, std::max(n_prompt, n_gen) + 1));
     std::vector<double> ratios;
     for (size_t i = 0; i <= pairs; ++i) {
-      ETALON_ASSIGN_OR_RETURN(const double ratio,
-                              Ratio(runner, table, test, regions, i % 2 == 1));
+      ETALON_ASSIGN_OR_RETURN(
+          const double ratio,
+          Ratio(runner, recorder, table, test, regions, i % 2 == 1));
       if (i > 0) ratios.push_back(ratio);  // the first pair warms up
     }
     std::sort(ratios.begin(), ratios.end());

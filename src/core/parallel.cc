@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <span>
 #include <vector>
 
 #include "core/fp_environment.h"
+#include "core/ticks.h"
 
 namespace etalon {
 namespace {
@@ -35,13 +35,6 @@ void SetBlocktimeOnce() {
 
 thread_local RegionClock* region_clock = nullptr;
 
-uint64_t Now() {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
-
 // One line of cache each, so that writing the time disturbs nobody.
 struct alignas(64) BusyTime {
   uint64_t begin;
@@ -61,10 +54,10 @@ void Run(size_t n_tasks, int team,
          FunctionRef<void(size_t task, int thread)> fn, Schedule schedule,
          BusyTime* times) {
   const auto began = [times](int thread) {
-    if (times != nullptr) times[thread].begin = Now();
+    if (times != nullptr) times[thread].begin = Ticks();
   };
   const auto ended = [times](int thread) {
-    if (times != nullptr) times[thread].end = Now();
+    if (times != nullptr) times[thread].end = Ticks();
   };
   if (team == 1) {
     const ScopedFpEnvironment fp;
@@ -130,9 +123,9 @@ void ParallelFor(size_t n_tasks, int n_threads,
   }
   times = times.first(static_cast<size_t>(team));
   for (BusyTime& t : times) t = {};
-  const uint64_t begin = Now();
+  const uint64_t begin = Ticks();
   Run(n_tasks, team, fn, schedule, times.data());
-  const uint64_t wall = Now() - begin;
+  const uint64_t wall = Ticks() - begin;
   uint64_t longest = 0;
   for (const BusyTime& t : times) {
     clock->busy += t.end - t.begin;

@@ -54,8 +54,8 @@ void ParallelFor(size_t n_tasks, int n_threads,
                  FunctionRef<void(size_t task, int thread)> fn,
                  Schedule schedule = Schedule::kDynamic);
 
-// For profilers: what the regions that this thread opens come to. Nanoseconds,
-// summed over regions.
+// For profilers: what the regions that this thread opens come to. In ticks
+// (core/ticks.h), summed over regions.
 struct RegionClock {
   uint64_t regions = 0;
   uint64_t wall = 0;     // from opening to closing

@@ -18,7 +18,7 @@ double Quantile(std::vector<double> values, double share) {
 
 double Pass::inside() const {
   double ns = 0;
-  for (const auto& [key, totals] : ops) ns += static_cast<double>(totals.ns);
+  for (const auto& [key, totals] : ops) ns += totals.ns;
   return ns * 1e-9;
 }
 
@@ -51,7 +51,7 @@ double UndisturbedSeconds(std::span<const Pass> passes, const OpKey& key) {
     }
   } else {
     for (size_t r = 0; r < runs.size(); ++r) {
-      values[r] = static_cast<double>(runs[r]->ns);
+      values[r] = runs[r]->ns;
     }
     ns = LowerQuartile(values);
   }

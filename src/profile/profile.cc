@@ -1,8 +1,8 @@
 #include "profile/profile.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "core/ticks.h"
 #include "profile/bench_run.h"
 #include "profile/passes.h"
 
@@ -103,13 +103,6 @@ std::vector<OpRow> MakeRows(std::span<const Pass> passes,
   return rows;
 }
 
-uint64_t SteadyNs() {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
-
 // One phase while it is measured.
 struct Running {
   Phase phase;
@@ -132,13 +125,13 @@ std::vector<Running> PhasesOf(const BenchCase& c) {
   return phases;
 }
 
-std::vector<TraceEvent> EventsFrom(Recorder& recorder, uint64_t begin) {
+std::vector<TraceEvent> EventsFrom(Recorder& recorder) {
   std::vector<TraceEvent> events;
   for (const OpEvent& e : recorder.events()) {
     events.push_back({std::string(OpName(e.key->op)) + " " + e.key->TypeText() +
                           " " + e.key->ShapeText(),
-                      Seconds(e.begin_ns - begin), Seconds(e.ns),
-                      e.cost.bytes(), e.cost.operations});
+                      e.begin_ns * 1e-9, e.ns * 1e-9, e.cost.bytes(),
+                      e.cost.operations});
   }
   return events;
 }
@@ -156,7 +149,6 @@ Status RunPass(BenchRunner& runner, Recorder& recorder,
   const bool regions = r->passes.size() % kRegionsEvery == 0;
   recorder.Start(regions);
   const CounterValues before = counters.Read();
-  const uint64_t begin = SteadyNs();
   ETALON_ASSIGN_OR_RETURN(const uint64_t ns, runner.RunOnce(r->test));
   const CounterValues counted = counters.Read() - before;
   if (runner.stopped()) return {};
@@ -164,7 +156,7 @@ Status RunPass(BenchRunner& runner, Recorder& recorder,
   r->passes.push_back({Seconds(ns), recorder.totals(), regions});
   if (r->passes.size() == 1 || Seconds(ns) < r->least_wall) {
     r->least_wall = Seconds(ns);
-    r->phase.events = EventsFrom(recorder, begin);
+    r->phase.events = EventsFrom(recorder);
   }
   return {};
 }

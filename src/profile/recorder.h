@@ -8,22 +8,23 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "core/ticks.h"
 #include "profile/op_cost.h"
 
 namespace etalon::profile {
 
 struct OpTotals {
   uint64_t calls = 0;
-  uint64_t ns = 0;
+  double ns = 0;
   OpCost cost;
-  RegionClock regions;
+  RegionClock regions;         // in ticks: their ratios count
   std::vector<float> call_ns;  // of each call, in order
 };
 
 struct OpEvent {
   const OpKey* key = nullptr;  // lives as long as the recorder
-  uint64_t begin_ns = 0;       // steady clock
-  uint64_t ns = 0;
+  double begin_ns = 0;         // from Start
+  double ns = 0;
   OpCost cost;
 };
 
@@ -42,6 +43,7 @@ class Recorder {
   // which costs more than the rest.
   void Start(bool regions);
 
+  // To be asked when the work is done: counting takes time too.
   const std::map<OpKey, OpTotals>& totals() {
     Count();
     return totals_;
@@ -54,24 +56,30 @@ class Recorder {
  private:
   template <class Args, Status (*Backend::*Entry)(const Args&, ExecContext&)>
   static Status Timed(const Args& args, ExecContext& ctx);
+  // One copy for all ops: what every call runs stays in the caches.
+  void Add(const OpCall& op, uint64_t begin, uint64_t end);
   // Moves the calls into the totals.
   void Count();
 
   struct Call {
     OpCall op;
-    uint64_t begin_ns = 0;
-    uint64_t ns = 0;
+    uint64_t begin, end;  // ticks
+  };
+  struct Regions {
     RegionClock before, after;
   };
 
   Backend inner_;
-  Backend backend_;
-  RegionClock clock_;
+  bool with_regions_ = false;
+  RegionClock clock_, before_;
   // Not looked up in the map while the model runs: its weights have pushed the
   // map's nodes out of the caches.
   std::vector<Call> calls_;
+  std::vector<Regions> regions_;  // of each call, or empty
+  TickMark start_;
   std::map<OpKey, OpTotals> totals_;
   std::vector<OpEvent> events_;
+  Backend backend_;
 };
 
 }  // namespace etalon::profile

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/ticks.h"
 #include "profile/bench_run.h"
 #include "tests/util/model_builder.h"
 #include "tests/util/temp_dir.h"
@@ -192,6 +193,35 @@ TEST_F(SmallModel, TheRecorderChangesNoBit) {
   EXPECT_EQ(logits[0], logits[1]);
 }
 
+// More calls than there is room for at first, and than are kept at a time.
+TEST(RecorderTest, CountsAnyNumberOfCalls) {
+  Recorder recorder(CpuBackend());
+  recorder.Start(true);
+  const TickMark start = TickMark::Now();
+  float a[4] = {}, b[4] = {};
+  const AddArgs args{{a, 1, 4}, {b, 1, 4}, {a, 1, 4}};
+  Workspace workspace;
+  ExecContext ctx{&workspace, nullptr, 1};
+  constexpr size_t kCalls = (size_t{1} << 20) + 1000;
+  for (size_t i = 0; i < kCalls; ++i) {
+    ASSERT_TRUE(recorder.backend().add(args, ctx));
+  }
+  const auto wall = static_cast<double>(TickMark::Now().ns - start.ns);
+  ASSERT_EQ(recorder.totals().size(), 1u);
+  const OpTotals& t = recorder.totals().begin()->second;
+  EXPECT_EQ(t.calls, kCalls);
+  EXPECT_EQ(t.call_ns.size(), kCalls);
+  EXPECT_EQ(t.regions.regions, kCalls);
+  EXPECT_EQ(t.cost.operations, 4.0 * kCalls);
+  EXPECT_GT(t.ns, 0);
+  EXPECT_LT(t.ns, wall * 1.001);
+  double end = 0;
+  for (const OpEvent& e : recorder.events()) {
+    EXPECT_GE(e.begin_ns, end - 1);
+    end = e.begin_ns + e.ns;
+  }
+}
+
 TEST_F(SmallModel, CountsEveryCallOfBothPhases) {
   ProfileSettings s;
   s.n_prompt = 24;
@@ -327,6 +357,7 @@ TEST_F(SmallModel, TheTraceIsValid) {
 
 TEST(RegionClock, CountsBusyAndWaitingTime) {
   RegionClock clock;
+  const TickMark start = TickMark::Now();
   SetRegionClock(&clock);
   std::atomic<int> sum{0};
   // One long task and one short: the thread of the short one waits.
@@ -344,11 +375,14 @@ TEST(RegionClock, CountsBusyAndWaitingTime) {
   ParallelFor(3, 1, [&](size_t, int) { ++sum; });
   EXPECT_EQ(clock.regions, before.regions);
   EXPECT_EQ(clock.regions, 2u);
-  EXPECT_GE(clock.longest, 20'000'000u);
+  const double ms = NsPerTick(start, TickMark::Now()) * 1e-6;
+  const auto in_ms = [ms](uint64_t n) { return static_cast<double>(n) * ms; };
+  // A thousandth for the rate of the ticks.
+  EXPECT_GE(in_ms(clock.longest), 19.98);
   EXPECT_GE(clock.wall, clock.longest);
-  EXPECT_GE(clock.busy, 21'000'000u);
+  EXPECT_GE(in_ms(clock.busy), 20.97);
   EXPECT_LE(clock.busy, clock.thread);
-  EXPECT_GE(clock.thread - clock.busy, 15'000'000u);
+  EXPECT_GE(in_ms(clock.thread - clock.busy), 15);
 }
 
 }  // namespace
