@@ -41,6 +41,25 @@ struct alignas(64) BusyTime {
   uint64_t end;
 };
 
+// The tasks of one thread, on a line of cache of their own.
+struct alignas(64) OwnTasks {
+  size_t next;  // by atomic_ref
+  size_t end;
+};
+
+struct Range {
+  size_t begin, end;
+};
+// Of n_tasks in `size` equal parts, the longer ones first.
+Range PartOf(size_t n_tasks, size_t size, size_t part) {
+  const size_t quotient = n_tasks / size, rest = n_tasks % size;
+  const size_t begin = part * quotient + std::min(part, rest);
+  return {begin, begin + quotient + (part < rest ? 1 : 0)};
+}
+
+// For most teams what a region keeps per thread is on the stack.
+constexpr size_t kSmallTeam = 64;
+
 // About this many turns per thread: enough to even out a thread that stalls,
 // few enough that the shared counter is not noticed.
 constexpr size_t kTurnsPerThread = 16;
@@ -74,18 +93,44 @@ void Run(size_t n_tasks, int team,
       const int thread = omp_get_thread_num();
       began(thread);
       // The team may be smaller than asked for (OMP_THREAD_LIMIT, nesting).
-      const size_t size = static_cast<size_t>(omp_get_num_threads());
-      const size_t t = static_cast<size_t>(thread);
-      const size_t quotient = n_tasks / size, rest = n_tasks % size;
-      const size_t begin = t * quotient + std::min(t, rest);
-      const size_t end = begin + quotient + (t < rest ? 1 : 0);
-      for (size_t task = begin; task < end; ++task) fn(task, thread);
+      const Range own =
+          PartOf(n_tasks, static_cast<size_t>(omp_get_num_threads()),
+                 static_cast<size_t>(thread));
+      for (size_t task = own.begin; task < own.end; ++task) fn(task, thread);
       ended(thread);
     }
     return;
   }
-  const size_t chunk = std::max<size_t>(
-      1, n_tasks / (static_cast<size_t>(team) * kTurnsPerThread));
+  const size_t size = static_cast<size_t>(team);
+  const size_t chunk = std::max<size_t>(1, n_tasks / (size * kTurnsPerThread));
+  if (schedule == Schedule::kOwnFirst) {
+    OwnTasks small[kSmallTeam];
+    std::vector<OwnTasks> large(size > kSmallTeam ? size : 0);
+    OwnTasks* const parts = large.empty() ? small : large.data();
+    for (size_t t = 0; t < size; ++t) {
+      const Range own = PartOf(n_tasks, size, t);
+      parts[t] = {own.begin, own.end};
+    }
+#pragma omp parallel num_threads(team)
+    {
+      const ScopedFpEnvironment fp;
+      const int thread = omp_get_thread_num();
+      began(thread);
+      // All parts, though the team be smaller than asked for.
+      for (size_t i = 0; i < size; ++i) {
+        OwnTasks& part = parts[(static_cast<size_t>(thread) + i) % size];
+        const std::atomic_ref<size_t> next(part.next);
+        for (;;) {
+          const size_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+          if (begin >= part.end) break;
+          const size_t end = std::min(begin + chunk, part.end);
+          for (size_t task = begin; task < end; ++task) fn(task, thread);
+        }
+      }
+      ended(thread);
+    }
+    return;
+  }
   std::atomic<size_t> next{0};
 #pragma omp parallel num_threads(team)
   {
@@ -112,12 +157,10 @@ void ParallelFor(size_t n_tasks, int n_threads,
   const int team = static_cast<int>(std::min(n_tasks, wanted));
   RegionClock* const clock = region_clock;
   if (clock == nullptr) return Run(n_tasks, team, fn, schedule, nullptr);
-  // On the stack for most teams: a profiler should cost next to nothing.
-  constexpr size_t kSmall = 16;
-  BusyTime small[kSmall];
+  BusyTime small[kSmallTeam];
   std::vector<BusyTime> large;
-  std::span<BusyTime> times(small, std::min<size_t>(kSmall, wanted));
-  if (wanted > kSmall) {
+  std::span<BusyTime> times(small, std::min(kSmallTeam, wanted));
+  if (wanted > kSmallTeam) {
     large.resize(wanted);
     times = large;
   }

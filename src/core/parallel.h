@@ -43,6 +43,10 @@ enum class Schedule {
   kDynamic,
   // Equal contiguous ranges: for many small, equal tasks.
   kStatic,
+  // The ranges of kStatic, but who is done with its own helps the others: for
+  // rows that one op after the other goes through. A thread finds in its cache
+  // what it wrote in the region before.
+  kOwnFirst,
 };
 
 // Calls fn(task, thread) once for every task in [0, n_tasks), on at most

@@ -21,10 +21,13 @@ void ForRowChunks(size_t rows, size_t elements_per_row, int n_threads,
   const size_t rows_per_task = std::max<size_t>(
       1, kElementsPerTask / std::max<size_t>(1, elements_per_row));
   const size_t n_tasks = (rows + rows_per_task - 1) / rows_per_task;
-  ParallelFor(n_tasks, n_threads, [&](size_t task, int) {
-    const size_t begin = task * rows_per_task;
-    fn(begin, std::min(rows, begin + rows_per_task));
-  });
+  ParallelFor(
+      n_tasks, n_threads,
+      [&](size_t task, int) {
+        const size_t begin = task * rows_per_task;
+        fn(begin, std::min(rows, begin + rows_per_task));
+      },
+      Schedule::kOwnFirst);
 }
 
 }  // namespace etalon::ops

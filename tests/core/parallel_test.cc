@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <thread>
@@ -13,7 +14,8 @@
 namespace etalon {
 namespace {
 
-constexpr Schedule kSchedules[] = {Schedule::kDynamic, Schedule::kStatic};
+constexpr Schedule kSchedules[] = {Schedule::kDynamic, Schedule::kStatic,
+                                   Schedule::kOwnFirst};
 
 TEST(ParallelFor, EveryTaskRunsOnce) {
   for (Schedule schedule : kSchedules) {
@@ -29,6 +31,12 @@ TEST(ParallelFor, EveryTaskRunsOnce) {
       }
     }
   }
+  // More threads than the stack has room for.
+  std::vector<std::atomic<int>> runs(100);
+  ParallelFor(
+      runs.size(), 70, [&](size_t task, int) { runs[task]++; },
+      Schedule::kOwnFirst);
+  for (const auto& n : runs) ASSERT_EQ(n, 1);
 }
 
 TEST(ParallelFor, NoTwoTasksAtOnceShareAThreadNumber) {
@@ -77,6 +85,49 @@ TEST(ParallelFor, OneThreadRunsInOrderOnTheCaller) {
   });
   ASSERT_EQ(order.size(), 100u);
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+// Waits for `done`, but not for ever.
+template <class F>
+bool WaitFor(const F& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+TEST(ParallelFor, OwnFirstBeginsWithTheSameTasksOnTheSameThread) {
+  std::atomic<int> begun{0}, late{0};
+  std::vector<int> threads(9, -1);
+  ParallelFor(
+      threads.size(), 2,
+      [&](size_t task, int thread) {
+        threads[task] = thread;
+        if (task != 0 && task != 5) return;
+        ++begun;
+        if (!WaitFor([&] { return begun == 2; })) ++late;
+      },
+      Schedule::kOwnFirst);
+  EXPECT_EQ(late, 0);
+  EXPECT_EQ(threads[0], 0);
+  EXPECT_EQ(threads[5], 1);
+}
+
+TEST(ParallelFor, OwnFirstHelpsAThreadThatIsHeldUp) {
+  for (const size_t slow : {0, 5}) {
+    std::atomic<int> done{0}, late{0};
+    ParallelFor(
+        9, 2,
+        [&](size_t task, int) {
+          if (task == slow && !WaitFor([&] { return done == 8; })) ++late;
+          ++done;
+        },
+        Schedule::kOwnFirst);
+    EXPECT_EQ(done, 9);
+    EXPECT_EQ(late, 0) << slow;
+  }
 }
 
 TEST(ParallelFor, WorksFromAnotherThreadAndNested) {
