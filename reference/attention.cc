@@ -7,6 +7,7 @@
 
 #include "reference/attention_scores.h"
 #include "reference/attention_validate.h"
+#include "reference/attention_values.h"
 #include "reference/exp.h"
 #include "reference/ops.h"
 #include "reference/oracle.h"
@@ -25,33 +26,32 @@ size_t MagnitudesOf(const AttentionArgs& args) {
   return v.ChangesScores() || !v.sinks.empty() ? kVariant : kPlain;
 }
 
-// What bends the score of one position, or sums and maxima of it.
-struct Bends {
-  double a = 0.0, distance = 0.0, d = 0.0, t = 0.0, e = 0.0;
-
-  void Add(double factor, const Bends& x) {
-    a += factor * x.a;
-    distance += factor * x.distance;
-    d += factor * x.d;
-    t += factor * x.t;
-    e += factor * x.e;
-  }
-};
+void AddScaled(double factor, const Bends& x, Bends* sum) {
+  sum->a += factor * x.a;
+  sum->distance += factor * x.distance;
+  sum->d += factor * x.d;
+  sum->t += factor * x.t;
+  sum->e += factor * x.e;
+}
 Bends Max(const Bends& x, const Bends& y) {
   return {std::max(x.a, y.a), std::max(x.distance, y.distance),
           std::max(x.d, y.d), std::max(x.t, y.t), std::max(x.e, y.e)};
 }
 
-// One query: weights of its visible positions, and of the sink.
+// One query: weights of its visible positions, of the sink, and its output.
 struct Query {
   QueryScores scores;
   Eigen::VectorXd w;
   double sink_weight = 0.0;
   double sink_distance = 0.0;  // M - sink
   double max = 0.0;
+  std::vector<double> o;
+  ValueSums sums;
 
-  Query(const AttentionArgs& args, const RowMajor& keys, size_t t, size_t h)
-      : scores(ScoresOf(args, keys, t, h)) {
+  Query(const AttentionArgs& args, const Keys& keys, const Products& products,
+        QueryIndex at)
+      : scores(ScoresOf(args, keys, products, at)), sums(0) {
+    const size_t h = at.head;
     const bool sink = !args.variant.sinks.empty();
     const Eigen::Index n = scores.s.size();
     Eigen::VectorXd all(n + (sink ? 1 : 0));
@@ -65,47 +65,60 @@ struct Query {
     if (sink_weight != 0.0) sink_distance = max - last;
   }
 
-  // sum_p w_p v_p; no weight at all is 0 / 0 unless there is a sink.
-  Eigen::VectorXd Output(const RowMajor& v) const {
+  // No weight at all is 0 / 0 unless there is a sink; a NaN sink has no
+  // position to act through.
+  void StartOutput(size_t dim) {
     const bool none = w.size() == 0 && sink_weight == 0.0;
-    Eigen::VectorXd o = Eigen::VectorXd::Constant(
-        v.cols(), none ? std::numeric_limits<double>::quiet_NaN() : 0.0);
-    // A NaN sink has no position to act through.
-    if (std::isnan(sink_weight)) o.setConstant(sink_weight);
-    for (Eigen::Index i = 0; i < w.size(); ++i) {
-      o += w[i] * v.row(Index(scores.pos[static_cast<size_t>(i)])).transpose();
-    }
-    return o;
+    o.assign(dim, none ? std::numeric_limits<double>::quiet_NaN() : 0.0);
+    if (std::isnan(sink_weight)) o.assign(dim, sink_weight);
   }
-
-  // See oracle.h; a weight of 0 contributes nothing, however far its score is
-  // off. The sink is a position of exact score whose value is 0.
-  void Emit(const RowMajor& v, const Eigen::VectorXd& o, size_t first,
-            Oracle& oracle) const {
+  // The sink is a position of exact score whose value is 0.
+  void StartMagnitudes() {
+    sums = ValueSums(o.size());
+    if (sink_weight == 0.0) return;
+    for (size_t d = 0; d < o.size(); ++d) {
+      sums.all[d] = sink_weight * std::abs(o[d]);
+      sums.distance[d] = sums.all[d] * sink_distance;
+    }
+  }
+  // o = sum_p w_p v_p, the part of [begin, end).
+  void AddOutputs(const RowMajor& v, size_t begin, size_t end,
+                  WeightedRows* scratch) {
+    scratch->Clear();
+    for (Eigen::Index p = Find(begin); p < Find(end); ++p) {
+      scratch->Add(v.row(Pos(p)).data(), w[p], {});
+    }
+    AddValues(*scratch, o.size(), o.data());
+  }
+  // The same part of the magnitudes, once the output is known. A weight of 0
+  // contributes nothing, however far its score is off.
+  void AddMagnitudes(const RowMajor& v, size_t begin, size_t end, bool bent,
+                     WeightedRows* scratch) {
+    for (const bool weightless : {false, true}) {
+      scratch->Clear();
+      for (Eigen::Index p = Find(begin); p < Find(end); ++p) {
+        if ((w[p] == 0.0) != weightless) continue;
+        scratch->Add(v.row(Pos(p)).data(), w[p], At(p));
+      }
+      if (weightless) {
+        sums.AddLargest(*scratch);
+      } else {
+        sums.Add(*scratch, o.data(), bent);
+      }
+    }
+  }
+  // See oracle.h.
+  void Emit(size_t first, Oracle& oracle) const {
     Bends most;
     most.distance = sink_distance;
     for (Eigen::Index p = 0; p < w.size(); ++p) {
       if (w[p] != 0.0) most = Max(most, At(p));
     }
-    for (Eigen::Index d = 0; d < o.size(); ++d) {
-      Bends sum;
-      double all = 0.0, values = 0.0, largest = 0.0;
-      const double sink_centred = sink_weight * std::abs(o[d]);
-      if (sink_weight != 0.0) {
-        sum.distance += sink_centred * sink_distance;
-        all += sink_centred;
-      }
-      for (Eigen::Index p = 0; p < w.size(); ++p) {
-        const double value = v(Index(scores.pos[static_cast<size_t>(p)]), d);
-        largest = std::max(largest, std::abs(value));
-        if (w[p] == 0.0) continue;
-        const double centred = w[p] * std::abs(value - o[d]);
-        sum.Add(centred, At(p));
-        all += centred;
-        values += w[p] * std::abs(value);
-      }
-      Store({sum, all, values, largest, most}, first + static_cast<size_t>(d),
-            oracle);
+    for (size_t d = 0; d < o.size(); ++d) {
+      const Bends sum = {sums.a[d], sums.distance[d], sums.d[d], sums.t[d],
+                         sums.e[d]};
+      Store({sum, sums.all[d], sums.values[d], sums.largest[d], most},
+            first + d, oracle);
     }
   }
 
@@ -117,13 +130,13 @@ struct Query {
     most.distance = sink_distance;
     for (Eigen::Index p = 0; p < w.size(); ++p) {
       if (w[p] == 0.0) continue;
-      mean.Add(w[p], At(p));
+      AddScaled(w[p], At(p), &mean);
       most = Max(most, At(p));
     }
     for (Eigen::Index p = 0; p < w.size(); ++p) {
       Bends sum;
-      sum.Add(w[p], mean);
-      if (w[p] != 0.0) sum.Add(w[p], At(p));
+      AddScaled(w[p], mean, &sum);
+      if (w[p] != 0.0) AddScaled(w[p], At(p), &sum);
       const size_t at = first + scores.pos[static_cast<size_t>(p)];
       oracle.value[at] = w[p];
       Store({sum, 2 * w[p], w[p], 1.0, most}, at, oracle);
@@ -133,6 +146,14 @@ struct Query {
   Bends At(Eigen::Index p) const {
     return {scores.a[p], max - scores.s[p], scores.d[p], scores.t[p],
             scores.e[p]};
+  }
+  Eigen::Index Pos(Eigen::Index p) const {
+    return Index(scores.pos[static_cast<size_t>(p)]);
+  }
+  // The first visible position from `pos` on.
+  Eigen::Index Find(size_t pos) const {
+    return std::lower_bound(scores.pos.begin(), scores.pos.end(), pos) -
+           scores.pos.begin();
   }
   struct Magnitudes {
     Bends sum;                    // weighted and centred
@@ -194,6 +215,47 @@ Oracle OfNothing(const AttentionArgs& args, bool magnitudes) {
   return oracle;
 }
 
+// Queries of one kv head, which read its keys and values together.
+constexpr size_t kTogether = 8;
+// Positions whose values stay in the cache meanwhile.
+constexpr size_t kPositions = 64;
+
+void Attend(const AttentionArgs& args, const Keys& keys, const RowMajor& v,
+            std::span<const QueryIndex> indices, bool magnitudes,
+            Oracle& oracle) {
+  const std::vector<Products> products = ProductsOf(args, keys, indices);
+  std::vector<Query> queries;
+  for (size_t i = 0; i < indices.size(); ++i) {
+    queries.emplace_back(args, keys, products[i], indices[i]);
+    queries.back().StartOutput(args.v.head_dim);
+  }
+  WeightedRows scratch;
+  for (size_t p = 0; p < args.kv_len; p += kPositions) {
+    for (Query& query : queries) {
+      query.AddOutputs(v, p, p + kPositions, &scratch);
+    }
+  }
+  const bool bent = oracle.c.size() > kPlain;
+  if (magnitudes) {
+    for (Query& query : queries) query.StartMagnitudes();
+  }
+  for (size_t p = 0; magnitudes && p < args.kv_len; p += kPositions) {
+    for (Query& query : queries) {
+      query.AddMagnitudes(v, p, p + kPositions, bent, &scratch);
+    }
+  }
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const auto [t, h] = indices[i];
+    const std::vector<double>& o = queries[i].o;
+    const size_t first = (t * args.q.n_heads + h) * o.size();
+    std::copy(o.begin(), o.end(), oracle.value.data() + first);
+    if (magnitudes) queries[i].Emit(first, oracle);
+    if (args.gate.data != nullptr) {
+      ApplyGate(args.gate.at(t, h), first, o.size(), oracle);
+    }
+  }
+}
+
 }  // namespace
 
 Expected<Oracle> AttentionOracle(const AttentionArgs& args, bool magnitudes) {
@@ -209,19 +271,18 @@ Expected<Oracle> AttentionOracle(const AttentionArgs& args, bool magnitudes) {
     oracle.c.assign(MagnitudesOf(args), std::vector<double>(n));
   }
   for (size_t kvh = 0; kvh < args.k.n_kv_heads; ++kvh) {
-    const RowMajor k = ReadCache(args.k, kvh, args.kv_len);
+    const Keys keys(args.k, kvh, args.kv_len);
     const RowMajor v = ReadCache(args.v, kvh, args.kv_len);
+    std::vector<QueryIndex> all;
     for (size_t t = 0; t < q.n_tokens; ++t) {
-      for (size_t h = kvh * q_per_kv; h < (kvh + 1) * q_per_kv; ++h) {
-        const Query query(args, k, t, h);
-        const Eigen::VectorXd o = query.Output(v);
-        const size_t first = (t * q.n_heads + h) * dim;
-        std::copy(o.data(), o.data() + o.size(), oracle.value.data() + first);
-        if (magnitudes) query.Emit(v, o, first, oracle);
-        if (args.gate.data != nullptr) {
-          ApplyGate(args.gate.at(t, h), first, dim, oracle);
-        }
+      for (size_t g = 0; g < q_per_kv; ++g) {
+        all.push_back({t, kvh * q_per_kv + g});
       }
+    }
+    for (size_t i = 0; i < all.size(); i += kTogether) {
+      const std::span<const QueryIndex> some =
+          std::span(all).subspan(i, std::min(kTogether, all.size() - i));
+      Attend(args, keys, v, some, magnitudes, oracle);
     }
   }
   return oracle;
@@ -236,10 +297,11 @@ Expected<Oracle> AttentionProbsOracle(const AttentionArgs& args) {
   oracle.value.assign(n, 0.0);
   oracle.c.assign(kVariant, std::vector<double>(n, 0.0));
   for (size_t kvh = 0; kvh < args.k.n_kv_heads; ++kvh) {
-    const RowMajor k = ReadCache(args.k, kvh, args.kv_len);
+    const Keys keys(args.k, kvh, args.kv_len);
     for (size_t t = 0; t < q.n_tokens; ++t) {
       for (size_t h = kvh * q_per_kv; h < (kvh + 1) * q_per_kv; ++h) {
-        const Query query(args, k, t, h);
+        const QueryIndex at = {t, h};
+        const Query query(args, keys, ProductsOf(args, keys, {&at, 1})[0], at);
         query.EmitWeights((t * q.n_heads + h) * args.kv_len, oracle);
       }
     }

@@ -5,6 +5,7 @@
 
 #include <Eigen/Core>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "etalon/attention.h"
@@ -18,6 +19,39 @@ inline Eigen::Index Index(size_t i) { return static_cast<Eigen::Index>(i); }
 
 // Positions [0, n) of one head, widened.
 RowMajor ReadCache(const KvView& cache, size_t head, size_t n);
+
+// Keys [0, n) of one head in blocks of positions, each transposed: the products
+// of a query with neighbouring keys are sums side by side, each over ascending
+// elements.
+class Keys {
+ public:
+  static constexpr size_t kBlock = 64;
+
+  Keys(const KvView& cache, size_t head, size_t n);
+  // The numbers of element d at positions b kBlock + 0, 1, ...
+  const double* At(size_t b, size_t d) const {
+    return numbers_.data() + (b * dim_ + d) * kBlock;
+  }
+  size_t dim() const { return dim_; }
+  double abs_sum(size_t pos) const { return abs_sum_[pos]; }
+
+ private:
+  size_t dim_;
+  std::vector<double> numbers_;
+  std::vector<double> abs_sum_;
+};
+
+struct QueryIndex {
+  size_t token, head;
+};
+// The products of some queries with the keys that each may see.
+struct Products {
+  size_t begin = 0, end = 0;  // positions
+  std::vector<double> s;      // sum_d q k
+  std::vector<double> a;      // sum_d |q k|
+};
+std::vector<Products> ProductsOf(const AttentionArgs& args, const Keys& keys,
+                                 std::span<const QueryIndex> queries);
 
 // One query's visible positions, in ascending order. An error of score i is at
 // most
@@ -35,9 +69,8 @@ struct QueryScores {
   double d_per_cap = 0.0;
 };
 
-// Of token t and head h; `keys` as ReadCache gives those of its kv head.
-QueryScores ScoresOf(const AttentionArgs& args, const RowMajor& keys, size_t t,
-                     size_t h);
+QueryScores ScoresOf(const AttentionArgs& args, const Keys& keys,
+                     const Products& products, QueryIndex query);
 
 }  // namespace etalon::reference
 

@@ -178,7 +178,8 @@ TEST_F(AttentionVariants, FullProduct) {
   size_t total = 1;
   for (size_t f = 0; f < 5; ++f) total *= kSizes[f];
   const auto start = std::chrono::steady_clock::now();
-  for (size_t i = shard - 1; i < total; i += n_shards) {
+  size_t n_cases = 0;
+  for (size_t i = shard - 1; i < total; i += n_shards, ++n_cases) {
     Combination c(kSizes.size());
     size_t rest = i;
     for (size_t f = 0; f < 5; ++f) {
@@ -197,6 +198,7 @@ TEST_F(AttentionVariants, FullProduct) {
     std::fprintf(stderr, "\r%zu of %zu, %.0f s  ", i + 1, total, seconds);
   }
   std::fprintf(stderr, "\n");
+  std::printf("  %zu cases\n", n_cases);
 }
 
 }  // namespace
