@@ -1,8 +1,10 @@
 """usage: compare.py ETALON GOLDEN_CHECK GOLDEN_PY WORK
 WORK has pack/ and got/ (right outputs). Three checkers judge those, then
 outputs with one wrong thing a case, then packs with one flipped bit."""
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +125,27 @@ def mutate(kind, data):
     raise ValueError(kind)
 
 
+def without_length(pack, kind):
+    """Spoils kv_len in a pack's manifest, and sums it anew; ids of the cases."""
+    path = os.path.join(pack, "manifest.json")
+    with open(path, "rb") as f:
+        before = f.read()
+    new = b'"kv_len":-1' if kind == "-1" else b'"kv_length":1'
+    after = re.sub(rb'"kv_len":\d+', new, before)
+    with open(path, "wb") as f:
+        f.write(after)
+    sums = os.path.join(pack, "SHA256SUMS")
+    with open(sums, encoding="utf-8") as f:
+        text = f.read()
+    old = hashlib.sha256(before).hexdigest()
+    if text.count(old) != 1:
+        failures.append("SHA256SUMS does not have the manifest once")
+    with open(sums, "w", encoding="utf-8") as f:
+        f.write(text.replace(old, hashlib.sha256(after).hexdigest()))
+    return [c["id"] for c in json.loads(before)["cases"]
+            if "kv_len" in c["params"]]
+
+
 KINDS = ["empty file", "seven bytes", "short", "header beyond the file",
          "garbage header", "deep header", "no tensor", "wrong dtype",
          "wrong shape", "offsets beyond", "negative extent", "nan", "inf",
@@ -185,6 +208,21 @@ def main():
                        "cpu-strict")
     if codes != [2, 2, 2]:
         failures.append(f"flipped bit in the manifest: exit {codes}, want 2")
+
+    # A case whose cache has no length, or one below 0, is an error, though every
+    # sum is right.
+    for kind in ("-1", "missing"):
+        shutil.copytree(pack, os.path.join(WORK, "length"))
+        spoilt = without_length(os.path.join(WORK, "length"), kind)
+        ours, codes = compare(f"kv_len {kind}", os.path.join(WORK, "length"),
+                              got, "cpu-strict")
+        taken = [i for i in spoilt if ours.get(i) != "error"]
+        if not spoilt or taken:
+            failures.append(f"kv_len {kind}: no error in {taken} of "
+                            f"{len(spoilt)} cases")
+        if codes[0] != 6:
+            failures.append(f"kv_len {kind}: exit {codes}, want 6")
+        shutil.rmtree(os.path.join(WORK, "length"))
 
     for failure in failures[:40]:
         print("FAILED", failure)
