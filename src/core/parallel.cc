@@ -57,8 +57,9 @@ Range PartOf(size_t n_tasks, size_t size, size_t part) {
   return {begin, begin + quotient + (part < rest ? 1 : 0)};
 }
 
-// For most teams what a region keeps per thread is on the stack.
-constexpr size_t kSmallTeam = 64;
+// For most teams what a region keeps per thread is on the stack; not more, or
+// the frames of the ops lie elsewhere with the clock than without it.
+constexpr size_t kSmallTeam = 16;
 
 // About this many turns per thread: enough to even out a thread that stalls,
 // few enough that the shared counter is not noticed.
