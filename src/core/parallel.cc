@@ -57,8 +57,8 @@ Range PartOf(size_t n_tasks, size_t size, size_t part) {
   return {begin, begin + quotient + (part < rest ? 1 : 0)};
 }
 
-// For most teams what a region keeps per thread is on the stack; not more, or
-// the frames of the ops lie elsewhere with the clock than without it.
+// For most teams what a region keeps per thread is on the stack. With 64 here
+// the profiler's clock cost prefill 0.65 % instead of 0.25 %.
 constexpr size_t kSmallTeam = 16;
 
 // About this many turns per thread: enough to even out a thread that stalls,
