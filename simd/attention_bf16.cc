@@ -12,6 +12,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 // After highway.h
+#include "simd/transpose-inl.h"
 
 // One tier only, in the AVX-512 pass: tile instructions are asm, bf16
 // conversions intrinsics of a wider target string.

@@ -45,36 +45,6 @@ HWY_INLINE __m512i RoundScaledRow(const float* x, size_t n, float factor) {
       _mm512_mul_ps(f, _mm512_maskz_loadu_ps(FirstLanes(n), x)));
 }
 
-// r[i] lane j becomes r[j] lane i, lanes of 32 bits.
-HWY_INLINE void Transpose16(__m512i* r) {
-  __m512i a[16];
-  HWY_UNROLL(4)
-  for (size_t q = 0; q < 4; ++q) {
-    const __m512i* x = r + 4 * q;
-    const __m512i b0 = _mm512_unpacklo_epi32(x[0], x[1]);
-    const __m512i b1 = _mm512_unpackhi_epi32(x[0], x[1]);
-    const __m512i b2 = _mm512_unpacklo_epi32(x[2], x[3]);
-    const __m512i b3 = _mm512_unpackhi_epi32(x[2], x[3]);
-    a[4 * q + 0] = _mm512_unpacklo_epi64(b0, b2);
-    a[4 * q + 1] = _mm512_unpackhi_epi64(b0, b2);
-    a[4 * q + 2] = _mm512_unpacklo_epi64(b1, b3);
-    a[4 * q + 3] = _mm512_unpackhi_epi64(b1, b3);
-  }
-  // a[4 q + i]: block k of 4 lanes holds column 4 k + i of rows 4 q ... 4 q
-  // + 3.
-  HWY_UNROLL(4)
-  for (size_t i = 0; i < 4; ++i) {
-    const __m512i even01 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x88);
-    const __m512i odd01 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xDD);
-    const __m512i even23 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x88);
-    const __m512i odd23 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xDD);
-    r[i] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-    r[4 + i] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-    r[8 + i] = _mm512_shuffle_i32x4(even01, even23, 0xDD);
-    r[12 + i] = _mm512_shuffle_i32x4(odd01, odd23, 0xDD);
-  }
-}
-
 // [n_keys / 16][depths] tiles of K^T: column = key, pairs along head_dim; keys
 // from n on are +0.
 template <class T>
@@ -93,7 +63,7 @@ void PackKeys(const T* k, size_t stride, size_t n, size_t n_keys,
                            : _mm512_setzero_si512();
         }
       }
-      Transpose16(r);
+      HWY_NAMESPACE::Transpose16(r);
       HWY_UNROLL(16)
       for (size_t i = 0; i < 16; ++i) _mm512_store_si512(out + 64 * i, r[i]);
       out += kTileBytes;

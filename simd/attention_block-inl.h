@@ -76,11 +76,12 @@ HWY_INLINE size_t BytesOf(TensorType type, size_t n) {
 }
 
 // Columns [column, column + width) of positions [begin, begin + n) as f32 rows
-// of whole steps: the cache itself where it is that already, else widened into
-// a.block.
+// of whole steps: the cache itself where it is that already and may lie apart,
+// else widened into a.block. Columns of a power of two apart share few sets of
+// L1: what is read often should be together.
 inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
                        size_t head_dim, size_t begin, size_t n, size_t column,
-                       size_t width) {
+                       size_t width, bool together) {
   const std::byte* data = rows.data + BytesOf(rows.type, begin * rows.stride);
   switch (rows.type) {
     case TensorType::kF16:
@@ -97,7 +98,9 @@ inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
       break;
     default: {
       const float* x = reinterpret_cast<const float*>(data);
-      if (head_dim % kLanes == 0) return {x + column, rows.stride};
+      if (head_dim % kLanes == 0 && !together) {
+        return {x + column, rows.stride};
+      }
       Widen(x, rows.stride, n, head_dim, column, width, a.block);
     }
   }
@@ -107,7 +110,8 @@ inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
 // All columns.
 inline F32Rows BlockOf(const AttentionChunkArgs& a, const KvRows& rows,
                        size_t head_dim, size_t begin, size_t n) {
-  return BlockOf(a, rows, head_dim, begin, n, 0, PaddedHeadDim(head_dim));
+  return BlockOf(a, rows, head_dim, begin, n, 0, PaddedHeadDim(head_dim),
+                 false);
 }
 
 // Can a few rows be read straight from the cache?
@@ -116,9 +120,11 @@ HWY_INLINE bool IsDirect(TensorType type, size_t head_dim) {
          (type == TensorType::kF32 || type == TensorType::kF16);
 }
 
-// Asks L2 for positions [begin, begin + n) of a chunk of `end`.
-inline void Request(const KvRows& rows, size_t head_dim, size_t begin, size_t n,
-                    size_t end) {
+// Asks L2 for positions [begin, begin + n) of a chunk of `end`. To be inlined
+// into a function that does something: g++ 12 takes one that only prefetches to
+// be without effect and drops the calls.
+HWY_INLINE void Request(const KvRows& rows, size_t head_dim, size_t begin,
+                        size_t n, size_t end) {
   const size_t bytes = BytesOf(rows.type, (head_dim + kQk - 1) / kQk * kQk);
   for (size_t p = begin; p < HWY_MIN(begin + n, end); ++p) {
     const std::byte* row = rows.data + BytesOf(rows.type, p * rows.stride);

@@ -185,13 +185,16 @@ void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
     for (size_t p = 0; p < count; ++p) ahead[p] = read.AtValue<T>(begin + p);
     for (size_t row = 0; row < a.n_rows; row += tile) {
       const size_t n_rows = HWY_MIN(tile, a.n_rows - row);
-      const Weights w{a.scores + row * kKvChunk + begin, 1, kKvChunk};
+      Weights<1> w;
+      for (size_t r = 0; r < n_rows; ++r) {
+        w.row[r] = a.scores + (row + r) * kKvChunk + begin;
+      }
       if (row == 0) {
         AddValuesOfTile<true>(a, row, n_rows, w, block, a.v.stride, begin,
-                              count, ahead, 0, dim);
+                              count, ahead, 0, dim, begin == 0);
       } else {
         AddValuesOfTile<false>(a, row, n_rows, w, block, a.v.stride, begin,
-                               count, ahead, 0, dim);
+                               count, ahead, 0, dim, begin == 0);
       }
     }
   }
@@ -206,9 +209,8 @@ void ChunkOfFew(const AttentionChunkArgs& a, size_t n) {
     Softmax(a.scores + r * kKvChunk, a.n_visible[r], a.state.m + r,
             a.state.l + r);
   }
-  ClearOutputs(a);
   if (!IsDirect(a.v.type, a.head_dim_v)) {
-    ValuesBlocked(a, n);
+    ValuesBlocked<1>(a, n);
   } else if (a.v.type == TensorType::kF16) {
     ValuesDirect<uint16_t>(a, n);
   } else {

@@ -142,7 +142,6 @@ HWY_INLINE void SoftmaxLanes(const float* HWY_RESTRICT n_visible, size_t least,
       x.v[i] = hn::IfThenElse(hn::Lt(at, limit.v[i]), x.v[i], minus_inf);
       max.v[i] = hn::Max(max.v[i], x.v[i]);
     }
-    Store16(x, s + p * kLanes);
   }
   Store16(max, m);
   F32x16 base;
@@ -153,13 +152,30 @@ HWY_INLINE void SoftmaxLanes(const float* HWY_RESTRICT n_visible, size_t least,
   // Virtual lane j of the sum takes the positions p = j mod 16.
   HWY_ALIGN float sum[kLanes * kLanes];
   for (size_t j = 0; j < kLanes; ++j) Store16(Zero16(), sum + j * kLanes);
-  for (size_t p = 0; p < end; ++p) {
-    F32x16 x = Load16(s + p * kLanes);
-    for (size_t i = 0; i < kVecs; ++i) x.v[i] = hn::Sub(x.v[i], base.v[i]);
-    const F32x16 e = Exp16(x);
+  const auto add = [&](size_t p, F32x16 e) HWY_ATTR {
     Store16(e, s + p * kLanes);
     float* HWY_RESTRICT lane = sum + p % kLanes * kLanes;
     Store16(Add16(Load16(lane), e), lane);
+  };
+  for (size_t p = 0; p < least; ++p) {
+    F32x16 x = Load16(s + p * kLanes);
+    for (size_t i = 0; i < kVecs; ++i) x.v[i] = hn::Sub(x.v[i], base.v[i]);
+    add(p, Exp16(x));
+  }
+  // A hidden position's exponential is not taken of -Inf: AVX-512 takes 200
+  // cycles for a result that underflows.
+  for (size_t p = least; p < end; ++p) {
+    F32x16 x = Load16(s + p * kLanes);
+    const VF at = hn::Set(DF(), static_cast<float>(p));
+    for (size_t i = 0; i < kVecs; ++i) {
+      x.v[i] = hn::IfThenElseZero(hn::Lt(at, limit.v[i]),
+                                  hn::Sub(x.v[i], base.v[i]));
+    }
+    F32x16 e = Exp16(x);
+    for (size_t i = 0; i < kVecs; ++i) {
+      e.v[i] = hn::IfThenElseZero(hn::Lt(at, limit.v[i]), e.v[i]);
+    }
+    add(p, e);
   }
   for (size_t h = kLanes / 2; h >= 1; h /= 2) {
     for (size_t j = 0; j < h; ++j) {

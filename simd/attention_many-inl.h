@@ -25,9 +25,9 @@ namespace HWY_NAMESPACE {
 // What the next block and the values will read, asked for evenly over the walk
 // of all groups through a block: a burst would keep what the products load
 // waiting. Here the share of keys [j, j + n_keys) met by n_groups groups.
-inline void RequestShare(const AttentionChunkArgs& a, size_t begin,
-                         size_t count, size_t group, size_t n_groups, size_t j,
-                         size_t n_keys, size_t n) {
+HWY_INLINE void RequestShare(const AttentionChunkArgs& a, size_t begin,
+                             size_t count, size_t group, size_t n_groups,
+                             size_t j, size_t n_keys, size_t n) {
   const size_t all = PaddedRows(a.n_rows) / kLanes;
   const size_t done = group * count + j * HWY_MIN(n_groups, all - group);
   const size_t from = done / all;
@@ -41,13 +41,27 @@ inline void RequestShare(const AttentionChunkArgs& a, size_t begin,
   }
 }
 
-// Of groups [group, group + kGroups) of 16 rows against a block of keys.
+// What any row of groups [group, group + n_groups) sees of positions
+// [begin, begin + count).
+inline size_t SeenByGroups(const AttentionChunkArgs& a, size_t group,
+                           size_t n_groups, size_t begin, size_t count) {
+  const size_t end = HWY_MIN((group + n_groups) * kLanes, a.n_rows);
+  size_t seen = begin;
+  for (size_t r = group * kLanes; r < end; ++r) {
+    seen = HWY_MAX(seen, a.n_visible[r]);
+  }
+  return HWY_MIN(seen - begin, count);
+}
+
+// Of groups [group, group + kGroups) of 16 rows against a block of keys, as far
+// as any of the rows sees.
 template <size_t kGroups, size_t kKeys, size_t kSteps>
 void LanesOfBlock(const AttentionChunkArgs& a, const F32Rows& block,
                   size_t begin, size_t count, size_t group, size_t n) {
   const size_t steps = PaddedHeadDim(a.head_dim) / kLanes;
   const size_t n_groups = PaddedRows(a.n_rows) / kLanes;
-  for (size_t j = 0; j < count; j += kKeys) {
+  const size_t seen = SeenByGroups(a, group, kGroups, begin, count);
+  for (size_t j = 0; j < seen; j += kKeys) {
     RequestShare(a, begin, count, group, kGroups, j, kKeys, n);
     const float* keys[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
@@ -124,8 +138,7 @@ inline void SoftmaxOfMany(const AttentionChunkArgs& a) {
 inline void ChunkOfMany(const AttentionChunkArgs& a, size_t n) {
   ScoresOfMany(a, n);
   SoftmaxOfMany(a);
-  ClearOutputs(a);
-  ValuesBlocked(a, n);
+  ValuesBlocked<kLanes>(a, n);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -27,10 +27,13 @@ inline constexpr size_t kTileDots = kVecs == 1 ? 16 : kVecs == 2 ? 4 : 1;
 inline constexpr size_t kTileRows = kVecs == 1 ? 8 : kVecs == 2 ? 2 : 1;
 // Rows of a PV tile that must finish on its own.
 inline constexpr size_t kValueRows = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
+// Rows of a PV tile over a block of values in L1: with 4 strips 24 sums, so
+// that 10 loads serve 24 products instead of 8 serving 16.
+inline constexpr size_t kBlockRows = kVecs == 1 ? 6 : kValueRows;
 // Strips of 16 lanes in the PV tile of kRows rows: as many accumulators as a QK
 // tile has, but 8 for one row: longer ones than a common head_dim help nobody.
 template <size_t kRows>
-inline constexpr size_t kTileStrips = kRows == 3
+inline constexpr size_t kTileStrips = kRows == 3 || kRows == 6
                                           ? kTileDots / 4
                                           : HWY_MIN(kTileDots / kRows, 8);
 
@@ -140,35 +143,38 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
   FoldTile(acc, scale, scores);
 }
 
-// Weights of a few rows: that of row r at position p is at
-// data[p * pos_stride + r * row_stride].
+// Weights of a few rows: that of row r at position p is row[r][p * kStep].
+template <size_t kStep>
 struct Weights {
-  const float* data;
-  size_t pos_stride;
-  size_t row_stride;
-
-  Weights From(size_t p, size_t r) const {
-    return {data + p * pos_stride + r * row_stride, pos_stride, row_stride};
-  }
+  const float* row[kTileRows];
 };
 
 // o[r, 16 s ..] = fma(w[r, p], v[p, 16 s ..], o) over ascending p < n, for
-// kRows rows and kStrips strips of 16 lanes. Where `ahead` is given, the lines
-// of ahead[p] that v[p] has are asked for as those are read.
-template <size_t kRows, size_t kStrips, bool kPrefetch, class T>
-HWY_INLINE void ValueTile(const Weights& w, const T* HWY_RESTRICT v,
-                          size_t v_stride, size_t n, const T* const* ahead,
-                          size_t lane, float* HWY_RESTRICT o, size_t o_stride) {
+// kRows rows and kStrips strips of 16 lanes; `fresh`: o counts as +0 before.
+// Where `ahead` is given, the lines of ahead[p] that v[p] has are asked for as
+// those are read.
+template <size_t kRows, size_t kStrips, bool kPrefetch, size_t kStep, class T>
+HWY_NOINLINE void ValueTile(const Weights<kStep>& w, const T* HWY_RESTRICT v,
+                            size_t v_stride, size_t n, const T* const* ahead,
+                            size_t lane, bool fresh, float* HWY_RESTRICT o,
+                            size_t o_stride) {
   constexpr size_t kPerLine = 64 / sizeof(T);
   F32x16 acc[kRows * kStrips];
-  HWY_UNROLL(8)
-  for (size_t r = 0; r < kRows; ++r) {
+  if (fresh) {
+    HWY_UNROLL(24)
+    for (size_t i = 0; i < kRows * kStrips; ++i) acc[i] = Zero16();
+  } else {
     HWY_UNROLL(8)
-    for (size_t s = 0; s < kStrips; ++s) {
-      acc[r * kStrips + s] = Load16(o + r * o_stride + s * kLanes);
+    for (size_t r = 0; r < kRows; ++r) {
+      HWY_UNROLL(8)
+      for (size_t s = 0; s < kStrips; ++s) {
+        acc[r * kStrips + s] = Load16(o + r * o_stride + s * kLanes);
+      }
     }
   }
-  const float* HWY_RESTRICT weights = w.data;
+  const float* weights[kRows];
+  HWY_UNROLL(8)
+  for (size_t r = 0; r < kRows; ++r) weights[r] = w.row[r];
   for (size_t p = 0; p < n; ++p) {
     const T* HWY_RESTRICT value = v + p * v_stride;
     F32x16 strip[kStrips];
@@ -181,13 +187,12 @@ HWY_INLINE void ValueTile(const Weights& w, const T* HWY_RESTRICT v,
     }
     HWY_UNROLL(8)
     for (size_t r = 0; r < kRows; ++r) {
-      const F32x16 weight = Set16(weights[r * w.row_stride]);
+      const F32x16 weight = Set16(weights[r][p * kStep]);
       HWY_UNROLL(8)
       for (size_t s = 0; s < kStrips; ++s) {
         acc[r * kStrips + s] = Fma16(weight, strip[s], acc[r * kStrips + s]);
       }
     }
-    weights += w.pos_stride;
   }
   HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
@@ -199,26 +204,29 @@ HWY_INLINE void ValueTile(const Weights& w, const T* HWY_RESTRICT v,
 }
 
 // All strips of kRows rows: `width` columns.
-template <size_t kRows, bool kPrefetch, class T>
-void AddValues(const Weights& w, const T* v, size_t v_stride, size_t n,
-               const T* const* ahead, float* o, size_t o_stride, size_t width) {
+template <size_t kRows, bool kPrefetch, size_t kStep, class T>
+void AddValues(const Weights<kStep>& w, const T* v, size_t v_stride, size_t n,
+               const T* const* ahead, bool fresh, float* o, size_t o_stride,
+               size_t width) {
   constexpr size_t kStrips = kTileStrips<kRows>;
   const size_t strips = width / kLanes;
   size_t s = 0;
   for (; s + kStrips <= strips; s += kStrips) {
     ValueTile<kRows, kStrips, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                         s * kLanes, o + s * kLanes, o_stride);
+                                         s * kLanes, fresh, o + s * kLanes,
+                                         o_stride);
   }
   if constexpr (kStrips == 8) {
     if (s + 4 <= strips) {
       ValueTile<kRows, 4, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                     s * kLanes, o + s * kLanes, o_stride);
+                                     s * kLanes, fresh, o + s * kLanes,
+                                     o_stride);
       s += 4;
     }
   }
   for (; s < strips; ++s) {
     ValueTile<kRows, 1, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                   s * kLanes, o + s * kLanes, o_stride);
+                                   s * kLanes, fresh, o + s * kLanes, o_stride);
   }
 }
 

@@ -8,6 +8,7 @@
 #endif
 
 #include <cstddef>
+#include <type_traits>
 
 #include "etalon/attention.h"
 #include "hwy/highway.h"
@@ -22,13 +23,13 @@ namespace HWY_NAMESPACE {
 
 // Adds positions [begin, begin + count) for the rows [row, row + n_rows) of a
 // register tile, each as far as it sees: all of them up to the nearest limit,
-// then each alone. w is the weight of `row` at `begin`; v has `width` columns,
-// those of the outputs from `column` on.
-template <bool kPrefetch, class T>
+// then each alone. w is the weights from `begin` on; v has `width` columns,
+// those of the outputs from `column` on. `fresh`: the outputs are new.
+template <bool kPrefetch, size_t kStep, class T>
 void AddValuesOfTile(const AttentionChunkArgs& a, size_t row, size_t n_rows,
-                     const Weights& w, const T* v, size_t v_stride,
+                     const Weights<kStep>& w, const T* v, size_t v_stride,
                      size_t begin, size_t count, const T* const* ahead,
-                     size_t column, size_t width) {
+                     size_t column, size_t width, bool fresh) {
   const size_t dim = PaddedHeadDim(a.head_dim_v);
   const auto seen = [&](size_t r) {
     const size_t n = a.n_visible[row + r];
@@ -38,31 +39,36 @@ void AddValuesOfTile(const AttentionChunkArgs& a, size_t row, size_t n_rows,
   for (size_t r = 0; r < n_rows; ++r) common = HWY_MIN(common, seen(r));
   float* o = a.state.o + row * dim + column;
   if (common > 0) {
+    const auto add = [&]<size_t kRows>(std::integral_constant<size_t, kRows>) {
+      AddValues<HWY_MIN(kRows, kTileRows), kPrefetch>(
+          w, v, v_stride, common, ahead, fresh, o, dim, width);
+    };
     switch (n_rows) {
       case 1:
-        AddValues<1, kPrefetch>(w, v, v_stride, common, ahead, o, dim, width);
+        add(std::integral_constant<size_t, 1>());
         break;
       case 2:
-        AddValues<HWY_MIN(2, kTileRows), kPrefetch>(w, v, v_stride, common,
-                                                    ahead, o, dim, width);
+        add(std::integral_constant<size_t, 2>());
         break;
       case 3:
-        AddValues<HWY_MIN(3, kTileRows), kPrefetch>(w, v, v_stride, common,
-                                                    ahead, o, dim, width);
+        add(std::integral_constant<size_t, 3>());
         break;
       case 4:
-        AddValues<HWY_MIN(4, kTileRows), kPrefetch>(w, v, v_stride, common,
-                                                    ahead, o, dim, width);
+        add(std::integral_constant<size_t, 4>());
+        break;
+      case 6:
+        if constexpr (!kPrefetch) add(std::integral_constant<size_t, 6>());
         break;
       default:
-        AddValues<kTileRows, kPrefetch>(w, v, v_stride, common, ahead, o, dim,
-                                        width);
+        add(std::integral_constant<size_t, kTileRows>());
     }
   }
   for (size_t r = 0; r < n_rows; ++r) {
     if (seen(r) == common) continue;
-    AddValues<1, false>(w.From(common, r), v + common * v_stride, v_stride,
-                        seen(r) - common, ahead, o + r * dim, dim, width);
+    const Weights<kStep> alone{{w.row[r] + common * kStep}};
+    AddValues<1, false>(alone, v + common * v_stride, v_stride,
+                        seen(r) - common, ahead, fresh && common == 0,
+                        o + r * dim, dim, width);
   }
 }
 
@@ -71,8 +77,10 @@ void AddValuesOfTile(const AttentionChunkArgs& a, size_t row, size_t n_rows,
 // the tile's sums.
 inline constexpr size_t kValueColumns = 64;
 
-inline void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
-  const bool few = a.n_rows <= kAttentionFewRows;
+// kStep: the rows' scores lie one after the other (1) or 16 side by side.
+template <size_t kStep>
+void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
+  constexpr size_t kRows = kStep == 1 ? kValueRows : kBlockRows;
   const size_t dim = PaddedHeadDim(a.head_dim_v);
   for (size_t column = 0; column < dim; column += kValueColumns) {
     const size_t width = HWY_MIN(kValueColumns, dim - column);
@@ -80,29 +88,21 @@ inline void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
     for (size_t begin = 0; begin < n; begin += room) {
       const size_t count = HWY_MIN(room, n - begin);
       const F32Rows block =
-          BlockOf(a, a.v, a.head_dim_v, begin, count, column, width);
-      for (size_t row = 0; row < a.n_rows; row += kValueRows) {
-        const size_t n_rows = HWY_MIN(kValueRows, a.n_rows - row);
-        const size_t group = row / kLanes * kLanes;
-        const Weights w =
-            few ? Weights{a.scores + row * kKvChunk + begin, 1, kKvChunk}
-                : Weights{a.scores + group * kKvChunk + begin * kLanes +
-                              (row - group),
-                          kLanes, 1};
-        AddValuesOfTile<false, float>(a, row, n_rows, w, block.data,
-                                      block.stride, begin, count, nullptr,
-                                      column, width);
+          BlockOf(a, a.v, a.head_dim_v, begin, count, column, width, true);
+      for (size_t row = 0; row < a.n_rows;) {
+        const size_t left = a.n_rows - row;
+        const size_t n_rows = left >= kRows ? kRows : HWY_MIN(kValueRows, left);
+        Weights<kStep> w;
+        for (size_t r = 0; r < n_rows; ++r) {
+          const size_t i = (row + r) / kStep * kStep;
+          w.row[r] = a.scores + i * kKvChunk + begin * kStep + (row + r - i);
+        }
+        AddValuesOfTile<false>(a, row, n_rows, w, block.data, block.stride,
+                               begin, count,
+                               static_cast<const float* const*>(nullptr),
+                               column, width, begin == 0);
+        row += n_rows;
       }
-    }
-  }
-}
-
-inline void ClearOutputs(const AttentionChunkArgs& a) {
-  const size_t dim = PaddedHeadDim(a.head_dim_v);
-  for (size_t r = 0; r < a.n_rows; ++r) {
-    if (a.n_visible[r] == 0) continue;
-    for (size_t d = 0; d < dim; d += kLanes) {
-      Store16(Zero16(), a.state.o + r * dim + d);
     }
   }
 }

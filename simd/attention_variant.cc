@@ -136,12 +136,19 @@ void AddRuns(const AttentionVariantArgs& a, size_t row, const F32Rows& block,
     size_t from, to;
     sight.NextRun(p, begin + count, &from, &to);
     if (from == to) return;
-    AddValues<1, false>(Weights{scores + from, 1, kKvChunk},
-                        block.data + (from - begin) * block.stride,
-                        block.stride, to - from,
-                        static_cast<const float* const*>(nullptr),
-                        a.chunk.state.o + row * dim, dim, dim);
+    AddValues<1, false>(
+        Weights<1>{{scores + from}}, block.data + (from - begin) * block.stride,
+        block.stride, to - from, static_cast<const float* const*>(nullptr),
+        false, a.chunk.state.o + row * dim, dim, dim);
     p = to;
+  }
+}
+
+// A row's values begin anywhere, so the outputs are cleared beforehand.
+void ClearOutputs(const AttentionChunkArgs& a) {
+  const size_t dim = PaddedHeadDim(a.head_dim_v);
+  for (size_t r = 0; r < a.n_rows; ++r) {
+    if (a.n_visible[r] != 0) std::fill_n(a.state.o + r * dim, dim, 0.0f);
   }
 }
 
@@ -159,11 +166,14 @@ void Values(const AttentionVariantArgs& a, size_t first, size_t end) {
         whole = whole && Sight(a, r).first() <= begin;
       }
       if (whole) {
-        AddValuesOfTile<false, float>(
-            chunk, row, n_rows,
-            Weights{chunk.scores + row * kKvChunk + begin, 1, kKvChunk},
-            block.data, block.stride, begin, count, nullptr, 0,
-            PaddedHeadDim(chunk.head_dim_v));
+        Weights<1> w;
+        for (size_t r = 0; r < n_rows; ++r) {
+          w.row[r] = chunk.scores + (row + r) * kKvChunk + begin;
+        }
+        AddValuesOfTile<false>(chunk, row, n_rows, w, block.data, block.stride,
+                               begin, count,
+                               static_cast<const float* const*>(nullptr), 0,
+                               PaddedHeadDim(chunk.head_dim_v), false);
         continue;
       }
       for (size_t r = row; r < row + n_rows; ++r) {

@@ -18,13 +18,10 @@ constexpr size_t TileFloats(size_t n_rows, size_t dim) {
          2 * StatesFloats(n_rows, dim);
 }
 
-// Rows per tile: the more, the less often keys and values are read; of a short
-// cache the fewer, the less lies above the diagonal. Not so many that threads
-// are left without work.
+// Rows per tile: the more, the less often keys and values are read and widened.
+// Not so many that threads are left without work.
 size_t TileRows(const AttentionProblem& p, int n_threads) {
-  constexpr size_t kLong = 8 * kKvChunk;
-  size_t tile =
-      p.args.kv_len >= kLong ? kAttentionMaxRows : kAttentionMaxRows / 2;
+  size_t tile = kAttentionMaxRows;
   const size_t wanted = 4 * static_cast<size_t>(n_threads);
   while (tile > 16 && p.args.k.n_kv_heads * CeilDiv(p.rows, tile) < wanted) {
     tile = tile / 2 / 16 * 16;  // 192, 96, 48, 16
