@@ -10,6 +10,7 @@
 // error, not a figure.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <hwy/aligned_allocator.h>
 
 #include <algorithm>
 #include <cstring>
@@ -96,9 +97,12 @@ void Run(benchmark::State& state, const Case& c) {
   Workspace workspace;
   ExecContext ctx{&workspace, nullptr, n_threads};
   test::Random random(3, 3);
-  const std::vector<float> x =
+  // Aligned as the engine's own arena is.
+  const std::vector<float> values =
       random.Vector(test::Family::kNormal, c.m * c.shape.k);
-  std::vector<float> out(c.m * c.shape.n);
+  const auto x = hwy::AllocateAligned<float>(values.size());
+  std::copy(values.begin(), values.end(), x.get());
+  const auto out = hwy::AllocateAligned<float>(c.m * c.shape.n);
   const auto matrix = [&](size_t i) {
     return WeightMatrix{c.type, memory.data() + i % n_matrices * step,
                         c.shape.n, c.shape.k, stride};
@@ -119,9 +123,9 @@ void Run(benchmark::State& state, const Case& c) {
   size_t n_roofs = 0, n_products = 0, since_roof = 0;
   for (auto _ : state) {
     const GemmPart part{
-        matrix(c.cold ? next++ : 0), {}, {out.data(), c.m, c.shape.n}};
+        matrix(c.cold ? next++ : 0), {}, {out.get(), c.m, c.shape.n}};
     const double start = Seconds();
-    if (!ops::Gemm({{x.data(), c.m, c.shape.k}, {&part, 1}}, ctx)) {
+    if (!ops::Gemm({{x.get(), c.m, c.shape.k}, {&part, 1}}, ctx)) {
       return state.SkipWithError("refused");
     }
     const double seconds = Seconds() - start;

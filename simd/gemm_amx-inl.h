@@ -18,7 +18,6 @@ namespace etalon::simd {
 namespace ETALON_TIER {
 
 inline constexpr size_t kAmxTokens = 16;  // rows of a tile
-inline constexpr size_t kAmxPair = 2 * kAmxTokens;
 inline constexpr size_t kAmxTileBytes = 1024;
 
 // As asm: the compiler's own ldtilecfg intrinsic declares 8 of the 64 bytes as
@@ -34,6 +33,15 @@ static_assert(sizeof(AmxConfig) == 64);
 #define ETALON_TILE_LOAD(tile, from, stride)                   \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), \
                "r"(static_cast<ptrdiff_t>(stride)))
+// The same at a constant distance: an address per tile would not fit the
+// registers.
+#define ETALON_TILE_LOAD_AT(tile, from, distance, stride)                      \
+  asm volatile("tileloadd %c2(%0,%1,1), %%tmm" #tile ::"r"(from), "r"(stride), \
+               "i"(distance))
+#define ETALON_TILE_STORE_AT(tile, to, distance, stride)            \
+  asm volatile("tilestored %%tmm" #tile ", %c2(%0,%1,1)" ::"r"(to), \
+               "r"(stride), "i"(distance)                           \
+               : "memory")
 #define ETALON_TILE_STORE(tile, to)                              \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), \
                "r"(static_cast<ptrdiff_t>(kLineBytes))           \
@@ -171,23 +179,24 @@ struct AmxEpilogue {
     }
   }
 
-  // kRows tokens: tiles c (H, then L kAmxTileBytes further) into acc. While
-  // tiles are multiplied only one vector port is left for products, shifts and
-  // conversions, two for sums: so 2^shift H is a chain of sums, and T, which
-  // stays below 2^22, is summed upon the bits of 1.5 * 2^23, from which a float
-  // difference takes it exactly.
+  // kRows tokens: tiles c (H, then L kAmxTileBytes further) upon `from`, to
+  // acc. |H| and |L| stay below 2^24: their sum in one fma rounds once, as a
+  // conversion of the integer would. T, which stays below 2^22, is summed upon
+  // the bits of 1.5 * 2^23, from which a float difference takes it exactly.
   template <size_t kRows>
   HWY_INLINE void Rows(const std::byte* c, const float* dx,
-                       const int32_t* words, float* acc) const {
+                       const int32_t* words, const float* from,
+                       float* acc) const {
     const VecI32 magic = hn::Set(TileI32(), 0x4b400000);
+    const VecF base = hn::Set(TileF(), 1 << AmxDigits<Block>::kShift);
 #pragma GCC unroll 16
     for (size_t t = 0; t < kRows; ++t) {
-      const VecI32 l = LoadLine(c + kAmxTileBytes + t * kLineBytes);
-      const VecI32 s = hn::Add(Shifted(LoadLine(c + t * kLineBytes)), l);
-      float* at = acc + t * kPanelRows;
+      const VecF h = hn::ConvertTo(TileF(), LoadLine(c + t * kLineBytes));
+      const VecF l =
+          hn::ConvertTo(TileF(), LoadLine(c + kAmxTileBytes + t * kLineBytes));
       const VecF x = hn::Set(TileF(), dx[t]);
-      VecF y =
-          Fma(hn::Mul(d, x), hn::ConvertTo(TileF(), s), hn::LoadU(TileF(), at));
+      VecF y = Fma(hn::Mul(d, x), Fma(h, base, l),
+                   hn::LoadU(TileF(), from + t * kPanelRows));
       if constexpr (F::kHasMin) {
         VecI32 m = magic;
 #pragma GCC unroll 4
@@ -198,7 +207,7 @@ struct AmxEpilogue {
             hn::Sub(hn::BitCast(TileF(), m), hn::BitCast(TileF(), magic));
         y = Fma(hn::Mul(dm, x), mins, y);
       }
-      hn::StoreU(y, TileF(), at);
+      hn::StoreU(y, TileF(), acc + t * kPanelRows);
     }
   }
 
@@ -206,22 +215,11 @@ struct AmxEpilogue {
   static HWY_INLINE VecF Fma(VecF a, VecF b, VecF c) {
     return HWY_NAMESPACE::Fma(a, b, c);
   }
-  static HWY_INLINE VecI32 Shifted(VecI32 h) {
-    constexpr int kShift = AmxDigits<Block>::kShift;
-    if constexpr (kShift > 4) {
-      h = hn::ShiftLeft<kShift>(h);
-    } else {
-#pragma GCC unroll 4
-      for (int i = 0; i < kShift; ++i) {
-        h = hn::Add(h, h);
-        asm("" : "+v"(h.raw));  // the compiler would make it a shift again
-      }
-    }
-    return h;
-  }
 };
 // T of a block: 8 mins of 6 bits times sums of 32 activations.
 static_assert(8 * 63 * 32 * 127 < 1 << 22);
+// The largest digit, L of Q4_K.
+static_assert(kChunk * 225 * 127 < 1 << 24);
 
 // Weights of a later chunk, by row, to be asked for while tiles are multiplied:
 // asked for all at once they stall for as long as memory takes.
@@ -237,110 +235,168 @@ HWY_INLINE void RequestRow(const std::byte* row) {
   }
 }
 
-// Super-block panels of kV row groups against tokens begin .. end - 1, two
-// tiles of 16 tokens at a time; a pair of token tiles meets all groups while it
-// is in the first-level cache. A unit is one pair and one group. Its tiles are
-// stored one by one where the next unit begins theirs (four stores in a row
-// would stall the products), and its epilogue runs on the vector ports between
-// the products from kLag eighths later on.
+// Scratch of one AmxChunk: panels (without quants, where they are digits) of kV
+// row groups, their digits, result tiles. At constant distances from the first
+// digits: one register leads to all of them.
+template <size_t kV>
+struct AmxScratch {
+  static constexpr ptrdiff_t kPanels =
+      -static_cast<ptrdiff_t>(kV * kMaxPanelBytes);
+  static constexpr ptrdiff_t kTiles = kV * kAmxDigitBytes;
+};
+
+// Super-block panels of kV row groups against tokens begin .. end - 1. A unit
+// is one tile of 16 tokens against all groups: what it reads and writes lies in
+// the first-level cache beside the digits and the next unit's tokens (units of
+// two token tiles, or two sets of result tiles, push digits out). Results are
+// stored where the next unit begins its own (a store at the end of a chain of
+// products waits for it), and an eighth of the epilogue follows every two
+// products; with two groups one eighth late, which leaves the tiles time.
 template <class Block, size_t kV>
-HWY_NOINLINE void AmxSuperBlock(std::byte* const (&panels)[kV],
-                                const std::byte* digits,
-                                const GemmActivations& x, size_t chunk,
-                                size_t begin, size_t end,
-                                float* const (&acc)[kV], Ahead ahead,
-                                std::byte* tiles) {
+class AmxUnits {
+ public:
+  HWY_INLINE AmxUnits(std::byte* digits, const GemmActivations& x, size_t chunk,
+                      size_t begin, float* const (&acc)[kV])
+      : digits_(digits), a_(x.QsAt(chunk, begin)), is_first_(chunk == 0) {
+    dx_ = x.DAt(chunk, begin);
+    if (F::kHasMin) words_ = x.PairsAt(chunk, begin);
+    for (size_t v = 0; v < kV; ++v) acc_[v] = acc[v];
+  }
+
+  HWY_INLINE void Run(size_t n_units, Ahead ahead) {
+    const size_t rows_per_step =
+        (ahead.n_rows + 4 * n_units - 1) / (4 * n_units);
+    const std::byte* const* row = ahead.rows;
+    const std::byte* const* const end = row + ahead.n_rows;
+    const auto request = [&] HWY_ATTR {
+      const std::byte* const* const to =
+          row + std::min<size_t>(rows_per_step, static_cast<size_t>(end - row));
+      while (row != to) RequestRow<Block>(*row++);
+    };
+    for (size_t u = 0; u < n_units; ++u) {
+      Step<0>(u);
+      request();
+      Step<1>(u);
+      request();
+      Step<2>(u);
+      request();
+      Step<3>(u);
+      request();
+      a_ += kAmxTokens * kChunk;
+      dx_ += kAmxTokens;
+      if (F::kHasMin) words_ += kAmxTokens * kWords;
+      for (float*& acc : acc_) acc += kAccStep;
+    }
+    ETALON_TILE_STORE_AT(0, digits_, kTiles, kLine);
+    ETALON_TILE_STORE_AT(1, digits_, kTiles + kTile, kLine);
+    if constexpr (kV == 2) {
+      if (n_units > 1) Finish<kParts - 1, 2>();
+      ETALON_TILE_STORE_AT(2, digits_, kTiles + 2 * kTile, kLine);
+      ETALON_TILE_STORE_AT(3, digits_, kTiles + 3 * kTile, kLine);
+    }
+    FinishAll(std::make_index_sequence<kParts>());
+  }
+
+ private:
   using F = PanelFormat<Block>;
-  constexpr bool kSigned = AmxDigits<Block>::kSigned;
-  constexpr size_t kParts = 8;
-  constexpr size_t kLag = 3;
-  constexpr size_t kStep = kAmxPair / kParts;
-  constexpr size_t kWords = F::kHasMin ? 4 : 0;  // per token
-  constexpr size_t kPairBytes = kAmxPair * kChunk;
-  constexpr size_t kUnitBytes = 4 * kAmxTileBytes;
-  const float* const dx = x.DAt(chunk, begin);
-  const int32_t* const words = F::kHasMin ? x.PairsAt(chunk, begin) : nullptr;
-  const int8_t* const qs = x.QsAt(chunk, begin);
-  // Part `part` of the epilogue of unit u, whose group is v.
-  const auto finish = [&](size_t u, size_t v, size_t part) HWY_ATTR {
-    const AmxEpilogue<Block> epilogue(panels[v]);
-    const std::byte* from = tiles + u % 2 * kUnitBytes +
-                            part / 4 * 2 * kAmxTileBytes +
-                            part % 4 * kStep * kLineBytes;
-    const size_t token = u / kV * kAmxPair + part * kStep;
-    epilogue.template Rows<kStep>(from, dx + token, words + token * kWords,
-                                  acc[v] + token * kPanelRows);
-  };
-  const size_t n_units = (end - begin + kAmxPair - 1) / kAmxPair * kV;
-  const int8_t* a = qs;
-  const size_t rows_per_step = (ahead.n_rows + 4 * n_units - 1) / (4 * n_units);
-  size_t n_requested = 0;
-  for (size_t first = 0; first < n_units; first += kV, a += kPairBytes) {
-    const bool more = first + kV < n_units;
-#pragma GCC unroll 4
-    for (size_t v = 0; v < kV; ++v) {
-      const size_t u = first + v;
-      const std::byte* high = digits + v * kAmxDigitBytes;
-      const std::byte* low = high + kAmxDigitBytes / 2;
-      std::byte* const before = tiles + (u + 1) % 2 * kUnitBytes;
-      // The epilogue of the two units before: their groups are fixed by v.
-      const auto epilogue = [&](size_t slot) HWY_ATTR {
-        if (slot >= kLag) {
-          if (u >= 1) finish(u - 1, (v + kV - 1) % kV, slot - kLag);
-        } else if (u >= 2) {
-          finish(u - 2, (v + 2 * kV - 2) % kV, slot + kParts - kLag);
-        }
-      };
-#pragma GCC unroll 4
-      for (size_t k = 0; k < 4; ++k) {
-        // The next pair's share of this step, from the second-level cache.
-        constexpr size_t kShare = kPairBytes / kV / 4;
-        const int8_t* next = a + kPairBytes + (4 * v + k) * kShare;
-#pragma GCC unroll 32
-        for (size_t i = 0; i < kShare && more; i += 64) hwy::Prefetch(next + i);
-        for (size_t r = 0; r < rows_per_step; ++r) {
-          if (n_requested == ahead.n_rows) break;
-          RequestRow<Block>(ahead.rows[n_requested++]);
-        }
-        ETALON_TILE_LOAD(6, high + k * kAmxTileBytes, kLineBytes);
-        ETALON_TILE_LOAD(4, a + 64 * k, kChunk);
-        if (k == 0) {
-          if (u > 0) ETALON_TILE_STORE(0, before);
-          ETALON_TILE_ZERO(0);
-        }
-        ETALON_TILE_DOT(0, 4, 6, kSigned);
-        ETALON_TILE_LOAD(7, low + k * kAmxTileBytes, kLineBytes);
-        if (k == 0) {
-          if (u > 0) ETALON_TILE_STORE(1, before + kAmxTileBytes);
-          ETALON_TILE_ZERO(1);
-        }
-        ETALON_TILE_DOT(1, 4, 7, kSigned);
-        epilogue(2 * k);
-        ETALON_TILE_LOAD(5, a + kAmxTokens * kChunk + 64 * k, kChunk);
-        if (k == 0) {
-          if (u > 0) ETALON_TILE_STORE(2, before + 2 * kAmxTileBytes);
-          ETALON_TILE_ZERO(2);
-        }
-        ETALON_TILE_DOT(2, 5, 6, kSigned);
-        if (k == 0) {
-          if (u > 0) ETALON_TILE_STORE(3, before + 3 * kAmxTileBytes);
-          ETALON_TILE_ZERO(3);
-        }
-        ETALON_TILE_DOT(3, 5, 7, kSigned);
-        epilogue(2 * k + 1);
-      }
+  static constexpr bool kSigned = AmxDigits<Block>::kSigned;
+  static constexpr size_t kWords = 4;  // of pairs, per token
+  static constexpr size_t kAccStep = kAmxTokens * kPanelRows;
+  static constexpr size_t kParts = 8;
+  static constexpr size_t kStep = kV * kAmxTokens / kParts;  // rows of a part
+  static constexpr ptrdiff_t kTiles = AmxScratch<kV>::kTiles;
+  static constexpr ptrdiff_t kTile = kAmxTileBytes;
+  static constexpr ptrdiff_t kLine = kLineBytes;
+  static constexpr ptrdiff_t kRow = kChunk;
+
+  // Part `part` of the epilogue of the unit `back` before the current one.
+  template <size_t part, ptrdiff_t back = 1>
+  HWY_INLINE void Finish() const {
+    constexpr size_t v = part * kStep / kAmxTokens;
+    constexpr ptrdiff_t row = part * kStep % kAmxTokens;
+    constexpr ptrdiff_t token = row - back * static_cast<ptrdiff_t>(kAmxTokens);
+    alignas(64) static constexpr float kZeros[kStep * kPanelRows] = {};
+    const AmxEpilogue<Block> epilogue(digits_ + AmxScratch<kV>::kPanels +
+                                      v * kMaxPanelBytes);
+    float* const to = acc_[v] + token * static_cast<ptrdiff_t>(kPanelRows);
+    epilogue.template Rows<kStep>(
+        digits_ + kTiles + v * 2 * kTile + row * kLine, dx_ + token,
+        F::kHasMin ? words_ + token * static_cast<ptrdiff_t>(kWords) : nullptr,
+        is_first_ ? kZeros : to, to);
+  }
+  template <size_t... part>
+  HWY_INLINE void FinishAll(std::index_sequence<part...>) const {
+    (Finish<part>(), ...);
+  }
+  template <size_t slot>
+  HWY_INLINE void FinishAt(size_t u) const {
+    if constexpr (kV == 1) {
+      if (u >= 1) Finish<slot>();
+    } else if constexpr (slot == 0) {
+      // Its tile is written again only after this.
+      if (u >= 2) Finish<kParts - 1, 2>();
+    } else {
+      if (u >= 1) Finish<slot - 1>();
     }
   }
-  const size_t last = n_units - 1;
-  std::byte* const c = tiles + last % 2 * kUnitBytes;
-  ETALON_TILE_STORE(0, c);
-  ETALON_TILE_STORE(1, c + kAmxTileBytes);
-  ETALON_TILE_STORE(2, c + 2 * kAmxTileBytes);
-  ETALON_TILE_STORE(3, c + 3 * kAmxTileBytes);
-  for (size_t part = kParts - kLag; part < kParts && last > 0; ++part) {
-    finish(last - 1, (last - 1) % kV, part);
+
+  // Columns 64 k .. 64 k + 63 of unit u.
+  template <size_t k>
+  HWY_INLINE void Step(size_t u) const {
+    constexpr ptrdiff_t kHigh = k * kTile;
+    constexpr ptrdiff_t kLow = kHigh + kAmxDigitBytes / 2;
+    constexpr ptrdiff_t kGroup = kAmxDigitBytes;
+    // The next unit's share of this step, from the second-level cache.
+    constexpr size_t kShare = kAmxTokens * kChunk / 4;
+#pragma GCC unroll 32
+    for (size_t i = 0; i < kShare; i += 64) {
+      hwy::Prefetch(a_ + kAmxTokens * kChunk + k * kShare + i);
+    }
+    ETALON_TILE_LOAD_AT(6, digits_, kHigh, kLine);
+    ETALON_TILE_LOAD_AT(4, a_, 64 * k, kRow);
+    if constexpr (k == 0) {
+      if (u > 0) ETALON_TILE_STORE_AT(0, digits_, kTiles, kLine);
+      ETALON_TILE_ZERO(0);
+    }
+    ETALON_TILE_DOT(0, 4, 6, kSigned);
+    ETALON_TILE_LOAD_AT(7, digits_, kLow, kLine);
+    if constexpr (k == 0) {
+      if (u > 0) ETALON_TILE_STORE_AT(1, digits_, kTiles + kTile, kLine);
+      ETALON_TILE_ZERO(1);
+    }
+    ETALON_TILE_DOT(1, 4, 7, kSigned);
+    FinishAt<2 * k>(u);
+    if constexpr (kV == 2) {
+      ETALON_TILE_LOAD_AT(6, digits_, kGroup + kHigh, kLine);
+      if constexpr (k == 0) {
+        if (u > 0) ETALON_TILE_STORE_AT(2, digits_, kTiles + 2 * kTile, kLine);
+        ETALON_TILE_ZERO(2);
+      }
+      ETALON_TILE_DOT(2, 4, 6, kSigned);
+      ETALON_TILE_LOAD_AT(7, digits_, kGroup + kLow, kLine);
+      if constexpr (k == 0) {
+        if (u > 0) ETALON_TILE_STORE_AT(3, digits_, kTiles + 3 * kTile, kLine);
+        ETALON_TILE_ZERO(3);
+      }
+      ETALON_TILE_DOT(3, 4, 7, kSigned);
+    }
+    FinishAt<2 * k + 1>(u);
   }
-  for (size_t part = 0; part < kParts; ++part) finish(last, kV - 1, part);
+
+  std::byte* const digits_;
+  const int8_t* a_;
+  const float* dx_;
+  const int32_t* words_ = nullptr;
+  float* acc_[kV];
+  const bool is_first_;
+};
+
+template <class Block, size_t kV>
+HWY_NOINLINE void AmxSuperBlock(std::byte* digits, const GemmActivations& x,
+                                size_t chunk, size_t begin, size_t end,
+                                float* const (&acc)[kV], Ahead ahead) {
+  AmxUnits<Block, kV>(digits, x, chunk, begin, acc)
+      .Run((end - begin + kAmxTokens - 1) / kAmxTokens, ahead);
 }
 
 // Up to eight blocks of 32, quants made signed by SignPanels.
@@ -443,7 +499,7 @@ HWY_INLINE void AmxChunk(const std::byte* const (&rows)[kV][kPanelRows],
                          const GemmActivations& x, size_t chunk, size_t begin,
                          size_t end, float* const (&acc)[kV], Ahead ahead,
                          std::byte* scratch) {
-  std::byte* tiles = scratch + kV * kAmxDigitBytes;
+  std::byte* tiles = scratch + AmxScratch<kV>::kTiles;
   for (size_t v = 0; v < kV; ++v) {
     if constexpr (PanelFormat<Block>::kSuper) {
       DigitSink<Block> sink(panels[v], scratch + v * kAmxDigitBytes);
@@ -456,8 +512,7 @@ HWY_INLINE void AmxChunk(const std::byte* const (&rows)[kV][kPanelRows],
   // Tile loads do not tell the compiler what they read.
   asm volatile("" ::: "memory");
   if constexpr (PanelFormat<Block>::kSuper) {
-    AmxSuperBlock<Block, kV>(panels, scratch, x, chunk, begin, end, acc, ahead,
-                             tiles);
+    AmxSuperBlock<Block, kV>(scratch, x, chunk, begin, end, acc, ahead);
   } else {
     for (size_t r = 0; r < ahead.n_rows; ++r) RequestRow<Block>(ahead.rows[r]);
     for (size_t v = 0; v < kV; ++v) {

@@ -176,7 +176,9 @@ HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
   const size_t acc_stride = (n_tokens + kAccPadding) * kPanelRows;
   float* acc = reinterpret_cast<float*>(scratch);
   scratch += kMaxAmxPanels * acc_stride * sizeof(float);
-  std::memset(acc, 0, (c_end - c_begin) * acc_stride * sizeof(float));
+  if constexpr (!PanelFormat<Block>::kSuper) {
+    std::memset(acc, 0, (c_end - c_begin) * acc_stride * sizeof(float));
+  }
   for (size_t chunk = 0; chunk < x.n_chunks(); ++chunk) {
     size_t c = c_begin;
     float* at = acc;
@@ -254,7 +256,7 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
 #if ETALON_TIER_AMX
     // Activations of few tokens stay in the cache anyway: better to walk the
     // weight rows in long runs.
-    const size_t step = t_end - t > 2 * kAmxPair ? kMaxAmxPanels : kAmxGroups;
+    const size_t step = t_end - t > 4 * kAmxTokens ? kMaxAmxPanels : kAmxGroups;
     for (; c < map.n_panels && t_end - t >= kAmxMinTokens; c += step) {
       AmxPanels<Block>(g, x, map, c, std::min(c + step, map.n_panels), t, t_end,
                        scratch);
