@@ -73,6 +73,51 @@ HWY_INLINE int16_t QuantizeGroup(const float* HWY_RESTRICT x, QrVF scale,
   return static_cast<int16_t>(hn::GetLane(hn::SumOfLanes(di, sum)));
 }
 
+// kQkK values, and their sums by 16.
+#if HWY_TARGET == HWY_AVX3
+// Values are narrowed four vectors at a time, and summed as bytes: a vector at
+// a time takes twice the instructions.
+HWY_INLINE void QuantizeGroups(const float* HWY_RESTRICT x, QrVF scale,
+                               int8_t* HWY_RESTRICT q,
+                               int16_t* HWY_RESTRICT sums) {
+  // Narrowing works by 128 bits: word 4 j + p of it is words j of vector p.
+  const __m512i order =
+      _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i sign = _mm512_set1_epi8(-128);
+  const auto value = [&](size_t i) HWY_ATTR {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(scale.raw, _mm512_loadu_ps(x + i)));
+  };
+  __m128i eights[4];  // sums of 8, plus 8 * 128
+#pragma GCC unroll 4
+  for (size_t i = 0; i < 4; ++i) {
+    const size_t at = 64 * i;
+    const __m512i v = _mm512_permutexvar_epi32(
+        order,
+        _mm512_packs_epi16(_mm512_packs_epi32(value(at), value(at + 16)),
+                           _mm512_packs_epi32(value(at + 32), value(at + 48))));
+    _mm512_storeu_si512(q + at, v);
+    eights[i] = _mm512_cvtepi64_epi16(
+        _mm512_sad_epu8(_mm512_xor_si512(v, sign), _mm512_setzero_si512()));
+  }
+  const __m256i low = _mm256_set_m128i(eights[1], eights[0]);
+  const __m256i high = _mm256_set_m128i(eights[3], eights[2]);
+  const __m512i all = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  const __m512i sixteens =
+      _mm512_sub_epi32(_mm512_madd_epi16(all, _mm512_set1_epi16(1)),
+                       _mm512_set1_epi32(16 * 128));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums),
+                      _mm512_cvtepi32_epi16(sixteens));
+}
+#else
+HWY_INLINE void QuantizeGroups(const float* HWY_RESTRICT x, QrVF scale,
+                               int8_t* HWY_RESTRICT q,
+                               int16_t* HWY_RESTRICT sums) {
+  for (size_t g = 0; g < 16; ++g) {
+    sums[g] = QuantizeGroup<16>(x + 16 * g, scale, q + 16 * g);
+  }
+}
+#endif
+
 // The signed x of largest magnitude, the first one if +a and -a tie.
 HWY_INLINE float FirstLargest(const float* x, const BlockRange& range) {
   if (range.max > -range.min) return range.max;
@@ -101,10 +146,7 @@ HWY_INLINE void QuantizeBlockQ8K(const float* HWY_RESTRICT x,
   }
   if (amax < kQuantizeZeroBelow) return ClearBlock(0.0f, kQkK, 16, d, q, bsums);
   const float iscale = -127.0f / FirstLargest(x, range);
-  const QrVF scale = hn::Set(QrF32(), iscale);
-  for (size_t g = 0; g < 16; ++g) {
-    bsums[g] = QuantizeGroup<16>(x + 16 * g, scale, q + 16 * g);
-  }
+  QuantizeGroups(x, hn::Set(QrF32(), iscale), q, bsums);
   *d = 1.0f / iscale;
 }
 
