@@ -22,11 +22,14 @@ size_t Blocks(size_t rows, size_t task_rows) {
 
 }  // namespace
 
-size_t TaskRows(size_t total_rows, int n_threads) {
+size_t TaskRows(size_t total_rows, size_t m, int n_threads) {
+  const size_t n_tasks = kTasksPerThread * static_cast<size_t>(n_threads);
+  // One token streams weights, best in long runs; many multiply panels two by
+  // two.
+  const size_t unit = m > 1 ? 2 * kRowUnit : kRowUnit;
   const size_t wanted =
-      total_rows / (kTasksPerThread * static_cast<size_t>(n_threads)) + 1;
-  const size_t units = (wanted + kRowUnit - 1) / kRowUnit;
-  return std::clamp(units * kRowUnit, kRowUnit, kMaxTaskRows);
+      m > 1 ? Blocks(total_rows, n_tasks) : total_rows / n_tasks + 1;
+  return std::clamp(Blocks(wanted, unit) * unit, unit, kMaxTaskRows);
 }
 
 Status CheckWeights(std::string_view what, const WeightMatrix& w, size_t k) {
@@ -119,7 +122,7 @@ void RunProducts(std::span<const GemmProduct> products, size_t max_m,
   n_threads = std::max(n_threads, 1);
   size_t total_rows = 0;
   for (const GemmProduct& p : products) total_rows += p.rows.weights.rows;
-  const size_t task_rows = TaskRows(total_rows, n_threads);
+  const size_t task_rows = TaskRows(total_rows, max_m, n_threads);
   size_t n_tasks = 0;
   for (const GemmProduct& p : products) {
     n_tasks += Blocks(p.rows.weights.rows, task_rows);

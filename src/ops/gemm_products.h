@@ -41,10 +41,10 @@ size_t QuantiseRowsBytes(size_t rows, size_t copies, size_t cols,
 // Bytes of scratch for n_threads running products of at most m x k.
 size_t ProductScratchBytes(size_t m, size_t k, int n_threads);
 
-// Weight rows of one task, a whole number of panels: enough tasks that threads
-// finish together. Where rows are cut never shows in the result.
+// Weight rows of one task for m tokens, a whole number of panels: enough tasks
+// that threads finish together. Where rows are cut never shows in the result.
 inline constexpr size_t kMaxTaskRows = 256;
-size_t TaskRows(size_t total_rows, int n_threads);
+size_t TaskRows(size_t total_rows, size_t m, int n_threads);
 
 // All products, cut into blocks of weight rows, in one parallel region.
 // `scratch` holds ProductScratchBytes for the largest m and k.

@@ -94,7 +94,7 @@ Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx) {
   ETALON_ASSIGN_OR_RETURN(const std::span<std::byte> scratch,
                           ctx.workspace->Allocate<std::byte>(
                               thread_bytes * static_cast<size_t>(n_threads)));
-  const size_t task_rows = TaskRows(2 * n_rows, n_threads);
+  const size_t task_rows = TaskRows(2 * n_rows, x.rows, n_threads);
   const size_t n_tasks = (n_rows + task_rows - 1) / task_rows;
   ParallelFor(n_tasks, n_threads, [&](size_t task, int thread) {
     std::byte* mine =
