@@ -19,6 +19,7 @@
 #include "simd/attention_values-inl.h"
 #include "simd/exp-inl.h"
 #include "simd/lanes-inl.h"
+#include "simd/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
@@ -38,28 +39,32 @@ inline constexpr size_t kStreams = 8;
 class ReadAhead {
  public:
   ReadAhead(const AttentionChunkArgs& a, size_t n)
-      : a_(a), n_(n), stretch_((n + kStreams - 1) / kStreams) {}
+      : a_(a),
+        n_(n),
+        stretch_((n + kStreams - 1) / kStreams),
+        v_bytes_(BytesOf(a.v.type, a.v.stride)),
+        k_bytes_(BytesOf(a.next_k.type, a.next_k.stride)) {}
   // The row to ask for when the i-th key is read.
   template <class T>
   const T* AtKey(size_t i) const {
-    return reinterpret_cast<const T*>(Row(a_.v, i));
+    return reinterpret_cast<const T*>(a_.v.data + Position(i) * v_bytes_);
   }
   // The row to ask for when value i is read: of the next chunk, taken to be as
   // long as this one.
   template <class T>
   const T* AtValue(size_t i) const {
     return reinterpret_cast<const T*>(
-        a_.next_k.data == nullptr ? a_.v.data : Row(a_.next_k, i));
+        a_.next_k.data == nullptr ? a_.v.data
+                                  : a_.next_k.data + Position(i) * k_bytes_);
   }
 
  private:
-  const std::byte* Row(const KvRows& rows, size_t i) const {
-    const size_t p = i % kStreams * stretch_ + i / kStreams;
-    return rows.data + BytesOf(rows.type, HWY_MIN(p, n_ - 1) * rows.stride);
+  size_t Position(size_t i) const {
+    return HWY_MIN(i % kStreams * stretch_ + i / kStreams, n_ - 1);
   }
 
   const AttentionChunkArgs& a_;
-  size_t n_, stretch_;
+  size_t n_, stretch_, v_bytes_, k_bytes_;
 };
 
 // Scores of kRows rows from `row` on against the keys at positions pos[c].
@@ -77,10 +82,57 @@ HWY_INLINE void ScoreTile(const AttentionChunkArgs& a, size_t row,
   }
 }
 
+#if HWY_TARGET == HWY_AVX3
+// ScoresDirect of a whole chunk: with 16 tiles at a time the scores of a row
+// and stream come to lie side by side by transposition, where storing each of
+// them took a seventh of the time.
+template <size_t kRows, class T>
+void ScoresOfWholeChunk(const AttentionChunkArgs& a) {
+  constexpr size_t kKeys = kTileDots / kRows;
+  constexpr size_t kStretch = kKvChunk / kKeys;
+  static_assert(kStretch % kLanes == 0);
+  const size_t dim = PaddedHeadDim(a.head_dim);
+  const T* k = Elements<T>(a.k);
+  const ReadAhead read(a, kKvChunk);
+  HWY_ALIGN float tiles[kLanes * kTileDots];
+  for (size_t begin = 0; begin < kStretch; begin += kLanes) {
+    for (size_t j = begin; j < begin + kLanes; ++j) {
+      const T* keys[kKeys];
+      const T* ahead[kKeys];
+      HWY_UNROLL(16)
+      for (size_t c = 0; c < kKeys; ++c) {
+        keys[c] = k + (c * kStretch + j) * a.k.stride;
+        ahead[c] = read.AtKey<T>(j * kKeys + c);
+      }
+      DotTile<kRows, true>(a.q, dim, keys, dim, ahead, a.scale,
+                           tiles + (j - begin) * kTileDots);
+    }
+    __m512i dots[kTileDots];
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kLanes; ++i) {
+      dots[i] = _mm512_load_si512(tiles + i * kTileDots);
+    }
+    Transpose16(dots);
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kTileDots; ++i) {
+      _mm512_storeu_si512(
+          a.scores + i / kKeys * kKvChunk + i % kKeys * kStretch + begin,
+          dots[i]);
+    }
+  }
+}
+#endif
+
 // Of a few rows, keys straight from the cache, as kKeys streams. A position
 // past the end repeats the last one, whose score is then stored twice.
 template <size_t kRows, class T>
 void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
+#if HWY_TARGET == HWY_AVX3
+  if (n == kKvChunk && a.n_rows <= kRows) {
+    ScoresOfWholeChunk<kRows, T>(a);
+    return;
+  }
+#endif
   constexpr size_t kKeys = kTileDots / kRows;
   const T* k = Elements<T>(a.k);
   const ReadAhead read(a, n);
