@@ -19,8 +19,8 @@ Pass MakePass(std::map<Op, std::vector<float>> calls) {
   for (auto& [op, times] : calls) {
     OpTotals& t = pass.ops[Key(op)];
     t.calls = times.size();
-    for (const float x : times) t.ns += static_cast<uint64_t>(x);
-    ns += static_cast<double>(t.ns);
+    for (const float x : times) t.ns += static_cast<double>(x);
+    ns += t.ns;
     t.call_ns = std::move(times);
   }
   pass.wall = ns * 1e-9;
