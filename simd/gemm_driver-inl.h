@@ -176,7 +176,8 @@ HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
   const size_t acc_stride = (n_tokens + kAccPadding) * kPanelRows;
   float* acc = reinterpret_cast<float*>(scratch);
   scratch += kMaxAmxPanels * acc_stride * sizeof(float);
-  if constexpr (!PanelFormat<Block>::kSuper) {
+  // Super-blocks begin with their first chunk, where there is one.
+  if (!PanelFormat<Block>::kSuper || x.n_chunks() == 0) {
     std::memset(acc, 0, (c_end - c_begin) * acc_stride * sizeof(float));
   }
   for (size_t chunk = 0; chunk < x.n_chunks(); ++chunk) {

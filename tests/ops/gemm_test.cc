@@ -295,5 +295,32 @@ TEST_F(GemmTest, EmptyShapesAreNoWork) {
   EXPECT_TRUE(ops::Gemm({{nullptr, 0, 256}, {}}, ctx_));
 }
 
+// The second product of a pair finds the first one's sums in its scratch.
+TEST_F(GemmTest, NoColumnsGiveTheBiasOnEveryTier) {
+  Random rng(9);
+  constexpr size_t kRows = 48, kTokens = 40;
+  const std::vector<float> bias = rng.Vector(Family::kNormal, kRows);
+  for (const TensorType type : kWeightTypes) {
+    SCOPED_TRACE(TypeName(type));
+    const RandomWeights full = MakeWeights(type, kRows, 256, rng);
+    const std::vector<float> x = rng.Vector(Family::kNormal, kTokens * 256);
+    WeightMatrix none = full.view();
+    none.cols = 0;
+    for (const SimdTier tier : SupportedSimdTiers()) {
+      SCOPED_TRACE(SimdTierName(tier));
+      ASSERT_TRUE(SetActiveSimdTier(tier));
+      std::vector<float> out(kTokens * kRows);
+      const Span2D<float> to(out.data(), kTokens, kRows);
+      const GemmPart before{full.view(), {}, to};
+      ASSERT_TRUE(ops::Gemm({{x.data(), kTokens, 256}, {&before, 1}}, ctx_));
+      const GemmPart part{none, bias, to};
+      ASSERT_TRUE(ops::Gemm({{x.data(), kTokens, 0}, {&part, 1}}, ctx_));
+      for (size_t i = 0; i < out.size(); ++i) {
+        ASSERT_EQ(out[i], bias[i % kRows]) << i;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace etalon
