@@ -62,10 +62,13 @@ struct GemmSwiGluArgs {
 namespace ops {
 Status Gemm(const GemmArgs& args, ExecContext& ctx);
 Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx);
-size_t GemmSwiGluWorkspaceBytes(size_t m, size_t k, int n_threads);
 // Upper bound on the scratch that Gemm takes for M rows of K activations and up
-// to 64 parts on n_threads threads.
-size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads = 8);
+// to 64 parts on n_threads threads. n_forms: 1 when all weights are K-quants,
+// or none is, so that activations are quantised in one way at most.
+size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads = 8,
+                          size_t n_forms = 2);
+size_t GemmSwiGluWorkspaceBytes(size_t m, size_t k, int n_threads,
+                                size_t n_forms = 2);
 }  // namespace ops
 
 }  // namespace etalon

@@ -73,17 +73,19 @@ struct LayerWeights {
   std::vector<float> gate_scales, up_scales, down_scales;  // [n_experts] or {}
 };
 
-// Activations of one chunk of tokens, reused by every layer.
+// Activations of one chunk of tokens, reused by every layer. Those of attention
+// (q, k, v, attn: all or none) and of the feed-forward (ffn) may be left empty:
+// then they take the workspace's memory for as long as they are needed, the
+// feed-forward that of attention (RowBytesOf).
 struct LayerBuffers {
   Span2D<float> x;  // [n_tokens, model_dim] residual stream, updated in place
   Span2D<float> h;  // [n_tokens, model_dim]
   Span2D<float> q;  // [n_tokens, n_heads * head_dim]
   Span2D<float> k;  // [n_tokens, n_kv_heads * head_dim]
   Span2D<float> v;
-  Span2D<float> attn;  // [n_tokens, n_heads * head_dim]
-  // [n_tokens, ffn_dim], dense only; may share memory with q, k, v and attn,
-  // which are done with when the feed-forward starts. Without rows: FusedMlp.
-  Span2D<float> ffn;
+  Span2D<float> attn;             // [n_tokens, n_heads * head_dim]
+  Span2D<float> ffn;              // [n_tokens, ffn_dim], dense only
+  bool fused_mlp = false;         // dense: by FusedMlp, which needs no ffn
   std::span<float> rstd1, rstd2;  // [n_tokens] of the two norms, or empty
   Span2D<float> router_logits;    // [n_tokens, n_experts]
   Span2D<int32_t> experts;        // [n_tokens, n_experts_used]
@@ -94,7 +96,7 @@ struct LayerBuffers {
 // Sees what each stage of a block made, in order, on the calling thread: for
 // dumps and for finding the stage where numbers go bad (requirement B-82).
 // Stages: input, ln1_out, q_proj, k_proj, v_proj, q_rope, k_rope, attn_out,
-// attn_proj, residual1, ln2_out, swiglu_out (unless FusedMlp makes it) or
+// attn_proj, residual1, ln2_out, swiglu_out (unless fused_mlp) or
 // router_logits, mlp_out, output.
 class LayerObserver {
  public:
@@ -121,6 +123,14 @@ struct LayerState {
   MutableKvView v_cache;
   LayerObserver* observer = nullptr;
 };
+
+// Workspace that the rows left empty in LayerBuffers take, beside the scratch
+// of the ops: of attention and of the feed-forward, one after the other.
+struct LayerRowBytes {
+  size_t attention = 0;
+  size_t feed_forward = 0;
+};
+LayerRowBytes RowBytesOf(const LayerConfig& config, size_t n_tokens);
 
 // Runs the block over n_tokens = buffers.x.rows tokens. The same bits for one
 // call over T tokens and for T calls over one (profile strict).

@@ -74,24 +74,10 @@ golden::Subject CpuSubject(const Engine& engine, ExecContext* ctx) {
                                        const layer::LayerWeights& weights,
                                        const layer::LayerState& state,
                                        Span2D<float> x, ExecContext& context) {
-    const size_t q_dim = weights.q.weights.rows;
-    const size_t kv_dim = weights.k.weights.rows;
-    std::vector<float> memory(
-        x.rows * (config.model_dim + 2 * q_dim + 2 * kv_dim + config.ffn_dim));
-    float* next = memory.data();
-    const auto take = [&](size_t cols) {
-      const Span2D<float> rows(next, x.rows, cols);
-      next += x.rows * cols;
-      return rows;
-    };
+    std::vector<float> h(x.rows * config.model_dim);
     layer::LayerBuffers b;
     b.x = x;
-    b.h = take(config.model_dim);
-    b.q = take(q_dim);
-    b.k = take(kv_dim);
-    b.v = take(kv_dim);
-    b.attn = take(q_dim);
-    b.ffn = take(config.ffn_dim);
+    b.h = {h.data(), x.rows, config.model_dim};
     return layer::Forward(config, weights, state, b, *backend, context);
   };
   // A port's table has no quantisation: its cases are not judged by ours.

@@ -80,22 +80,15 @@ Status Run(std::string_view op, const LayerParams& p, size_t n, Slot slot,
   Workspace& memory = *ctx.workspace;
   const Workspace::Scope scope(memory);
   const layer::LayerConfig config = ConfigOf(p);
-  const size_t d = config.model_pitch(),
-               q_dim = config.n_heads * config.head_pitch();
-  const size_t kv_dim = config.n_kv_heads * config.head_pitch();
+  const size_t d = config.model_pitch();
+  const size_t q_dim = config.n_heads * config.head_pitch();
 
   layer::LayerBuffers b;
-  struct Row {
-    Span2D<float>* rows;
-    size_t cols;
-  };
-  for (const Row& r :
-       {Row{&b.x, d}, Row{&b.h, d}, Row{&b.q, q_dim}, Row{&b.k, kv_dim},
-        Row{&b.v, kv_dim}, Row{&b.attn, q_dim},
-        Row{&b.ffn, fused ? 0 : config.ffn_dim}}) {
+  b.fused_mlp = fused;
+  for (Span2D<float>* rows : {&b.x, &b.h}) {
     ETALON_ASSIGN_OR_RETURN(const std::span<float> data,
-                            memory.Allocate<float>(n * r.cols));
-    *r.rows = {data.data(), n, r.cols};
+                            memory.Allocate<float>(n * d));
+    *rows = {data.data(), n, d};
   }
   for (size_t t = 0; t < n; ++t) {
     std::copy(p.input + t * d, p.input + t * d + config.model_dim,

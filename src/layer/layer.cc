@@ -64,6 +64,10 @@ Status CheckBuffer(std::string_view name, Span2D<const float> s, size_t rows,
                   s.cols, s.data == nullptr ? " and null" : "", rows, cols));
 }
 
+bool WithoutAttentionRows(const LayerBuffers& b) {
+  return b.q.empty() && b.k.empty() && b.v.empty() && b.attn.empty();
+}
+
 Status Check(const LayerConfig& c, const LayerBuffers& b,
              const ExecContext& ctx) {
   ETALON_ENSURE(ctx.workspace != nullptr, "layer: no workspace");
@@ -81,10 +85,11 @@ Status Check(const LayerConfig& c, const LayerBuffers& b,
                 fmt::format("layer: padding with {} experts, dense blocks only",
                             c.n_experts));
   const size_t n = b.x.rows;
-  const size_t q_dim = c.n_heads * c.head_pitch();
-  const size_t kv_dim = c.n_kv_heads * c.head_pitch();
   ETALON_RETURN_IF_ERROR(CheckBuffer("x", b.x, n, c.model_pitch()));
   ETALON_RETURN_IF_ERROR(CheckBuffer("h", b.h, n, c.model_pitch()));
+  if (WithoutAttentionRows(b)) return {};
+  const size_t q_dim = c.n_heads * c.head_pitch();
+  const size_t kv_dim = c.n_kv_heads * c.head_pitch();
   ETALON_RETURN_IF_ERROR(CheckBuffer("q", b.q, n, q_dim));
   ETALON_RETURN_IF_ERROR(CheckBuffer("k", b.k, n, kv_dim));
   ETALON_RETURN_IF_ERROR(CheckBuffer("v", b.v, n, kv_dim));
@@ -152,8 +157,19 @@ Status QkvProjection(const LayerConfig& c, const LayerWeights& w,
 }
 
 Status Attend(const LayerConfig& c, const LayerWeights& w,
-              const LayerState& state, const LayerBuffers& b,
-              const Backend& backend, ExecContext& ctx) {
+              const LayerState& state, LayerBuffers b, const Backend& backend,
+              ExecContext& ctx) {
+  const Workspace::Scope scope(*ctx.workspace);
+  if (WithoutAttentionRows(b)) {
+    const size_t q_dim = c.n_heads * c.head_pitch();
+    const size_t kv_dim = c.n_kv_heads * c.head_pitch();
+    for (const auto& [rows, cols] :
+         {std::pair{&b.q, q_dim}, std::pair{&b.attn, q_dim},
+          std::pair{&b.k, kv_dim}, std::pair{&b.v, kv_dim}}) {
+      ETALON_ASSIGN_OR_RETURN(*rows,
+                              AllocateRows(*ctx.workspace, b.x.rows, cols));
+    }
+  }
   Tell(state, "input", Columns(b.x, c.model_dim));
   ETALON_RETURN_IF_ERROR(Norm(c, b, w.attn_norm, b.rstd1, backend, ctx));
   Tell(state, "ln1_out", b.h);
@@ -206,17 +222,16 @@ Status Attend(const LayerConfig& c, const LayerWeights& w,
   return {};
 }
 
-Status DenseFfn(const LayerWeights& w, const LayerState& state,
-                const LayerBuffers& b, const Backend& backend,
-                ExecContext& ctx) {
+Status DenseFfn(const LayerWeights& w, const LayerState& state, LayerBuffers b,
+                const Backend& backend, ExecContext& ctx) {
   TellWeights(state, "w_gate", w.gate);
   TellWeights(state, "w_up", w.up);
   TellWeights(state, "w_down", w.down);
   const Span2D<float> h = Columns(b.h, w.gate.weights.cols);
   const Span2D<float> out = Columns(b.h, w.down.weights.rows);
-  if (b.ffn.empty()) {
+  const Workspace::Scope scope(*ctx.workspace);
+  if (b.fused_mlp) {
     // h is both ends: the result goes beside it first.
-    const Workspace::Scope scope(*ctx.workspace);
     ETALON_ASSIGN_OR_RETURN(
         const std::span<float> memory,
         ctx.workspace->Allocate<float>(out.rows * out.cols));
@@ -228,6 +243,10 @@ Status DenseFfn(const LayerWeights& w, const LayerState& state,
       std::copy(row.begin(), row.end(), out.row(t).begin());
     }
     return {};
+  }
+  if (b.ffn.empty()) {
+    ETALON_ASSIGN_OR_RETURN(
+        b.ffn, AllocateRows(*ctx.workspace, h.rows, w.gate.weights.rows));
   }
   ETALON_RETURN_IF_ERROR(backend.gemm_swiglu(
       {h, Part(w.gate, {}), Part(w.up, {}), b.ffn, state.activations}, ctx));
@@ -254,6 +273,13 @@ Status ExpertFfn(const LayerConfig& config, const LayerWeights& w,
 }
 
 }  // namespace
+
+LayerRowBytes RowBytesOf(const LayerConfig& c, size_t n_tokens) {
+  const size_t pitch = c.head_pitch();
+  return {2 * RowsBytes(n_tokens, c.n_heads * pitch) +
+              2 * RowsBytes(n_tokens, c.n_kv_heads * pitch),
+          c.n_experts > 0 ? 0 : RowsBytes(n_tokens, c.ffn_dim)};
+}
 
 Status FusedMlp(const MlpArgs& a, const Backend& backend, ExecContext& ctx) {
   ETALON_ENSURE(ctx.workspace != nullptr, "mlp: no workspace");

@@ -19,6 +19,20 @@ inline HeadsView<const float> ConstHeads(Span2D<float> rows, size_t n_heads,
   return Heads<const float>(rows, n_heads, head_dim, pitch);
 }
 
+// Rows of the workspace that start on cache lines, and what n of them take.
+inline Expected<Span2D<float>> AllocateRows(Workspace& workspace, size_t n,
+                                            size_t cols) {
+  constexpr size_t kLine = Workspace::kAlignment / sizeof(float);
+  const size_t stride = (cols + kLine - 1) / kLine * kLine;
+  ETALON_ASSIGN_OR_RETURN(const std::span<float> memory,
+                          workspace.Allocate<float>(n * stride));
+  return Span2D<float>(memory.data(), n, cols, stride);
+}
+inline size_t RowsBytes(size_t n, size_t cols) {
+  constexpr size_t kAlign = Workspace::kAlignment;
+  return n * ((cols * sizeof(float) + kAlign - 1) / kAlign * kAlign);
+}
+
 inline GemmPart Part(const Linear& linear, Span2D<float> out) {
   return {linear.weights, linear.bias, out, linear.scale};
 }

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "layer/log_observer.h"
+#include "model/chunk_memory.h"
 #include "ops/correctly_rounded.h"
 
 namespace etalon::model {
@@ -30,52 +31,6 @@ Span2D<T> Corner(Span2D<T> s, size_t rows, size_t cols) {
   return {s.data, rows, cols, s.stride};
 }
 
-size_t Max(const std::vector<size_t>& v) {
-  return *std::max_element(v.begin(), v.end());
-}
-
-// What ops take for n tokens: the widest product's activations, one attention
-// at the full context, one mixture of experts; never two of them at a time.
-size_t ScratchBytes(const Hyperparameters& hp, size_t n,
-                    const SessionOptions& o) {
-  const size_t n_heads = Max(hp.n_heads);
-  const size_t ffn_dim = Max(hp.ffn_dim);
-  const size_t widest = std::max(hp.model_dim, n_heads * hp.head_dim);
-  const size_t products = std::max(
-      ops::GemmWorkspaceBytes(n, std::max(widest, ffn_dim), o.n_threads),
-      ops::GemmSwiGluWorkspaceBytes(n, hp.model_dim, o.n_threads));
-  const auto attention = [&](size_t n_tokens) {
-    return ops::AttentionWorkspaceBytes(n_tokens, n_heads, hp.head_dim, o.n_ctx,
-                                        o.n_threads);
-  };
-  const size_t experts =
-      hp.n_experts == 0
-          ? 0
-          : ops::MoeFfnWorkspaceBytes(n, hp.n_experts_used, hp.model_dim,
-                                      ffn_dim, hp.n_experts, o.n_threads);
-  return std::max({products, attention(n), attention(1), experts});
-}
-
-// The longest chunk, up to 512 tokens, whose activations and scratch stay
-// within a budget: long chunks share the unpacking of the weights, but the
-// memory beside the file and the cache is promised to be small.
-size_t ChooseBatch(const Hyperparameters& hp, const SessionOptions& o) {
-  constexpr size_t kBudget = size_t{48} << 20;
-  const size_t q_dim = Max(hp.n_heads) * hp.head_dim;
-  const size_t kv_dim = Max(hp.n_kv_heads) * hp.head_dim;
-  const size_t moe = hp.n_experts > 0 ? 1 : 0;
-  const size_t floats_per_token =
-      (2 + moe) * hp.model_dim +
-      std::max(2 * (q_dim + kv_dim), (1 - moe) * Max(hp.ffn_dim));
-  size_t n = 512;
-  while (n > 32 &&
-         n * floats_per_token * sizeof(float) + ScratchBytes(hp, n, o) >
-             kBudget) {
-    n -= 32;
-  }
-  return n;
-}
-
 }  // namespace
 
 Expected<std::unique_ptr<Session>> Session::Create(
@@ -91,7 +46,7 @@ Expected<std::unique_ptr<Session>> Session::Create(
   }
   std::unique_ptr<Session> s(new Session(model, options, std::move(cache)));
   size_t& n_batch = s->options_.n_batch;
-  if (n_batch == 0) n_batch = ChooseBatch(model.hyperparameters(), options);
+  if (n_batch == 0) n_batch = ChooseBatch(model, options);
   n_batch = std::min(n_batch, options.n_ctx);
   ETALON_RETURN_IF_ERROR(s->Prepare());
   return s;
@@ -100,10 +55,6 @@ Expected<std::unique_ptr<Session>> Session::Create(
 Status Session::Prepare() {
   const Hyperparameters& hp = model_.hyperparameters();
   const size_t n = options_.n_batch;
-  const size_t n_heads = Max(hp.n_heads);
-  const size_t q_dim = n_heads * hp.head_dim;
-  const size_t kv_dim = Max(hp.n_kv_heads) * hp.head_dim;
-  const size_t ffn_dim = Max(hp.ffn_dim);
   const bool moe = hp.n_experts > 0;
   ETALON_ASSIGN_OR_RETURN(rope_, MakeRopeFrequencies(hp.rope));
 
@@ -111,18 +62,13 @@ Status Session::Prepare() {
     Span2D<float>* rows;
     size_t cols;
   };
-  // The feed-forward's rows lie over those of attention: never both in use.
-  const size_t attention_dim = RowStride(q_dim) * 2 + RowStride(kv_dim) * 2;
-  Span2D<float> shared;
-  const Buffer of_rows[] = {
-      {&buffers_.x, hp.model_dim},
-      {&buffers_.h, hp.model_dim},
-      {&shared, std::max(attention_dim, moe ? 0 : ffn_dim)},
-      {&buffers_.router_logits, hp.n_experts},
-      {&buffers_.expert_weights, hp.n_experts_used},
-      {&buffers_.moe_out, moe ? hp.model_dim : 0},
-      {&rope_cos_, hp.rope.rotary_dim / 2},
-      {&rope_sin_, hp.rope.rotary_dim / 2}};
+  const Buffer of_rows[] = {{&buffers_.x, hp.model_dim},
+                            {&buffers_.h, hp.model_dim},
+                            {&buffers_.router_logits, hp.n_experts},
+                            {&buffers_.expert_weights, hp.n_experts_used},
+                            {&buffers_.moe_out, moe ? hp.model_dim : 0},
+                            {&rope_cos_, hp.rope.rotary_dim / 2},
+                            {&rope_sin_, hp.rope.rotary_dim / 2}};
   // Everything in one block, so that it lies in huge pages where there are any:
   // which small pages the rows get would make their ops faster or slower by a
   // tenth from one process to the next.
@@ -130,20 +76,12 @@ Status Session::Prepare() {
   for (const Buffer& b : of_rows) floats += n * RowStride(b.cols);
   if (moe) floats += n * RowStride(hp.n_experts_used);
   ETALON_RETURN_IF_ERROR(workspace_.Reserve(floats * sizeof(float) +
-                                            ScratchBytes(hp, n, options_)));
+                                            ScratchBytes(model_, n, options_)));
   for (const Buffer& b : of_rows) {
     if (b.cols == 0) continue;
     ETALON_ASSIGN_OR_RETURN(*b.rows,
                             AllocateRows<float>(workspace_, n, b.cols));
   }
-  float* next = shared.data;
-  for (const Buffer& b :
-       {Buffer{&buffers_.q, q_dim}, Buffer{&buffers_.attn, q_dim},
-        Buffer{&buffers_.k, kv_dim}, Buffer{&buffers_.v, kv_dim}}) {
-    *b.rows = {next, n, b.cols, RowStride(b.cols)};
-    next += n * RowStride(b.cols);
-  }
-  if (!moe) buffers_.ffn = {shared.data, n, ffn_dim, RowStride(ffn_dim)};
   if (moe) {
     ETALON_ASSIGN_OR_RETURN(
         buffers_.experts,
@@ -159,16 +97,9 @@ Status Session::Prepare() {
 
 layer::LayerBuffers Session::Buffers(size_t layer, size_t n) const {
   const layer::LayerConfig c = model_.LayerConfigOf(layer);
-  const size_t q_dim = c.n_heads * c.head_dim;
-  const size_t kv_dim = c.n_kv_heads * c.head_dim;
   layer::LayerBuffers b;
   b.x = Corner(buffers_.x, n, c.model_dim);
   b.h = Corner(buffers_.h, n, c.model_dim);
-  b.q = Corner(buffers_.q, n, q_dim);
-  b.k = Corner(buffers_.k, n, kv_dim);
-  b.v = Corner(buffers_.v, n, kv_dim);
-  b.attn = Corner(buffers_.attn, n, q_dim);
-  b.ffn = Corner(buffers_.ffn, n, c.ffn_dim);
   b.router_logits = Corner(buffers_.router_logits, n, c.n_experts);
   b.experts = Corner(buffers_.experts, n, c.n_experts_used);
   b.expert_weights = Corner(buffers_.expert_weights, n, c.n_experts_used);

@@ -48,14 +48,22 @@ Status Check(const GemmArgs& args, const ExecContext& ctx) {
   return {};
 }
 
-}  // namespace
+// Tokens that are quantised and multiplied at one time. Rows as wide as a large
+// model's feed-forward would take more memory than they are worth: unpacking
+// the weights once more for 256 tokens costs 3 %.
+size_t TokensAtOnce(size_t m, size_t k) {
+  constexpr size_t kBytes = size_t{6} << 20;
+  constexpr size_t kFewest = 256;
+  const size_t most = std::max(kBytes / std::max<size_t>(k, 1), kFewest);
+  const size_t n_groups = (m + most - 1) / most;
+  return n_groups <= 1 ? m : (m + n_groups - 1) / n_groups;
+}
 
-Status Gemm(const GemmArgs& args, ExecContext& ctx) {
-  ETALON_RETURN_IF_ERROR(Check(args, ctx));
-  const Span2D<const float>& x = args.x;
-  if (x.rows == 0 || args.parts.empty()) return {};
-
+// All parts, for rows [begin, end) of x.
+Status Multiply(const GemmArgs& args, size_t begin, size_t end,
+                ExecContext& ctx) {
   const Workspace::Scope scope(*ctx.workspace);
+  const Span2D<const float> x = args.x.Rows(begin, end);
   ETALON_ASSIGN_OR_RETURN(
       const std::span<GemmProduct> products,
       ctx.workspace->Allocate<GemmProduct>(args.parts.size()));
@@ -67,7 +75,7 @@ Status Gemm(const GemmArgs& args, ExecContext& ctx) {
     product.rows.weights = p.weights;
     product.rows.bias = p.bias.empty() ? nullptr : p.bias.data();
     product.rows.scale = p.scale;
-    product.rows.out = p.out;
+    product.rows.out = p.out.Rows(begin, end);
     product.x = x;
     if (!QuantisesActivations(p.weights.type, args.activations, ctx)) continue;
     const TensorType type = simd::ActivationTypeFor(p.weights.type);
@@ -85,14 +93,27 @@ Status Gemm(const GemmArgs& args, ExecContext& ctx) {
   return {};
 }
 
-size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads) {
+}  // namespace
+
+Status Gemm(const GemmArgs& args, ExecContext& ctx) {
+  ETALON_RETURN_IF_ERROR(Check(args, ctx));
+  if (args.parts.empty()) return {};
+  const size_t m = args.x.rows, step = TokensAtOnce(m, args.x.cols);
+  for (size_t begin = 0; begin < m; begin += step) {
+    ETALON_RETURN_IF_ERROR(
+        Multiply(args, begin, std::min(begin + step, m), ctx));
+  }
+  return {};
+}
+
+size_t GemmWorkspaceBytes(size_t m, size_t k, int n_threads, size_t n_forms) {
   constexpr size_t kMaxParts = 64;
   const auto padded = [](size_t bytes) {
     return (bytes + Workspace::kAlignment - 1) / Workspace::kAlignment *
            Workspace::kAlignment;
   };
   return padded(kMaxParts * sizeof(GemmProduct)) +
-         2 * padded(QuantiseRowsBytes(m, 1, k, n_threads)) +
+         n_forms * padded(QuantiseRowsBytes(TokensAtOnce(m, k), k, n_threads)) +
          padded(ProductScratchBytes(m, k, n_threads));
 }
 

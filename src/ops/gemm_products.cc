@@ -68,9 +68,7 @@ bool QuantisesActivations(TensorType weights, Activations mode,
 
 Expected<simd::GemmActivations> QuantiseRows(TensorType type,
                                              Span2D<const float> x,
-                                             ExecContext& ctx,
-                                             std::span<const size_t> places,
-                                             size_t copies) {
+                                             ExecContext& ctx) {
   const size_t n_threads = static_cast<size_t>(std::max(ctx.n_threads, 1));
   ETALON_ASSIGN_OR_RETURN(
       const std::span<std::byte> row_memory,
@@ -79,34 +77,30 @@ Expected<simd::GemmActivations> QuantiseRows(TensorType type,
   ETALON_ASSIGN_OR_RETURN(
       const std::span<std::byte> memory,
       ctx.workspace->Allocate<std::byte>(
-          simd::GemmActivationsBytes(type, x.rows * copies, x.cols)));
+          simd::GemmActivationsBytes(type, x.rows, x.cols)));
   // One row per thread, then into the kernels' order.
   const simd::MutableActivationRows row =
       simd::PlaceActivationRows(type, n_threads, x.cols, row_memory.data());
   const simd::GemmActivations out =
-      simd::PlaceGemmActivations(type, x.rows * copies, x.cols, memory.data());
+      simd::PlaceGemmActivations(type, x.rows, x.cols, memory.data());
   ParallelFor(
       x.rows, ctx.n_threads,
       [&](size_t r, int thread) {
         const size_t mine = static_cast<size_t>(thread);
         simd::QuantizeActivationRow(x.data + r * x.stride, mine, row);
-        for (size_t i = 0; i < copies; ++i) {
-          const size_t to = places.empty() ? r : places[r * copies + i];
-          simd::PackActivationRow(row.View(), mine, to, out);
-        }
+        simd::PackActivationRow(row.View(), mine, r, out);
       },
       Schedule::kStatic);
   return out;
 }
 
-size_t QuantiseRowsBytes(size_t rows, size_t copies, size_t cols,
-                         int n_threads) {
+size_t QuantiseRowsBytes(size_t rows, size_t cols, int n_threads) {
   // A width that is no multiple of 256 may still be one of 32.
   const size_t k = (cols + kQkK - 1) / kQkK * kQkK;
   const auto bytes = [&](TensorType type) {
     return simd::ActivationRowsBytes(
                type, static_cast<size_t>(std::max(n_threads, 1)), k) +
-           simd::GemmActivationsBytes(type, rows * copies, k) +
+           simd::GemmActivationsBytes(type, rows, k) +
            2 * Workspace::kAlignment;
   };
   return std::max(bytes(TensorType::kQ8_K), bytes(TensorType::kQ8_0));

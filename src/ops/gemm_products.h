@@ -28,15 +28,12 @@ Status CheckWeights(std::string_view what, const WeightMatrix& w, size_t k);
 bool QuantisesActivations(TensorType weights, Activations mode,
                           const ExecContext& ctx);
 
-// Quantises all rows of x in parallel into memory of the workspace. Row r goes
-// to rows places[r * copies] .. places[r * copies + copies - 1] of the result;
-// without places, to row r.
-Expected<simd::GemmActivations> QuantiseRows(
-    TensorType type, Span2D<const float> x, ExecContext& ctx,
-    std::span<const size_t> places = {}, size_t copies = 1);
+// Quantises all rows of x in parallel into memory of the workspace.
+Expected<simd::GemmActivations> QuantiseRows(TensorType type,
+                                             Span2D<const float> x,
+                                             ExecContext& ctx);
 // Upper bound on the workspace it takes.
-size_t QuantiseRowsBytes(size_t rows, size_t copies, size_t cols,
-                         int n_threads);
+size_t QuantiseRowsBytes(size_t rows, size_t cols, int n_threads);
 
 // Bytes of scratch for n_threads running products of at most m x k.
 size_t ProductScratchBytes(size_t m, size_t k, int n_threads);

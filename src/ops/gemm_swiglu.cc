@@ -121,8 +121,9 @@ Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx) {
   return {};
 }
 
-size_t GemmSwiGluWorkspaceBytes(size_t m, size_t k, int n_threads) {
-  return GemmWorkspaceBytes(m, k, n_threads) +
+size_t GemmSwiGluWorkspaceBytes(size_t m, size_t k, int n_threads,
+                                size_t n_forms) {
+  return GemmWorkspaceBytes(m, k, n_threads, n_forms) +
          2 * TileBytes(m) * static_cast<size_t>(std::max(n_threads, 1)) +
          Workspace::kAlignment;
 }

@@ -1,14 +1,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "core/parallel.h"
 #include "etalon/moe.h"
 #include "ops/gemm_products.h"
+#include "ops/moe_routing.h"
+#include "simd/activation_rows.h"
 #include "simd/elementwise.h"
 #include "simd/gemm_combine.h"
+#include "simd/quantize_row.h"
 
 namespace etalon::ops {
 namespace {
@@ -83,74 +85,66 @@ Status Check(const MoeFfnArgs& a, const ExecContext& ctx) {
   return {};
 }
 
-// Every (token, slot) pair, grouped by expert; tokens ascend inside a group.
-struct Routing {
-  std::span<size_t> begin;  // [n_experts + 1]: first pair of each expert
-  std::span<size_t> token;  // [n_pairs]
-  std::span<size_t> pair;   // [n_tokens * n_used]: where a slot's pair is
-};
-
-Expected<Routing> GroupByExpert(Span2D<const int32_t> experts, size_t n_experts,
-                                Workspace& workspace) {
-  Routing r;
-  const size_t n_pairs = experts.rows * experts.cols;
-  ETALON_ASSIGN_OR_RETURN(r.begin, workspace.Allocate<size_t>(n_experts + 1));
-  ETALON_ASSIGN_OR_RETURN(r.token, workspace.Allocate<size_t>(n_pairs));
-  ETALON_ASSIGN_OR_RETURN(r.pair, workspace.Allocate<size_t>(n_pairs));
-  std::fill(r.begin.begin(), r.begin.end(), 0);
-  for (size_t t = 0; t < experts.rows; ++t) {
-    for (const int32_t e : experts.row(t))
-      ++r.begin[static_cast<size_t>(e) + 1];
-  }
-  for (size_t e = 0; e < n_experts; ++e) r.begin[e + 1] += r.begin[e];
-  // Counting sort: begin[e] runs up to begin[e + 1], then is put back.
-  for (size_t t = 0; t < experts.rows; ++t) {
-    for (size_t k = 0; k < experts.cols; ++k) {
-      const size_t at = r.begin[static_cast<size_t>(experts.row(t)[k])]++;
-      r.token[at] = t;
-      r.pair[t * experts.cols + k] = at;
-    }
-  }
-  for (size_t e = n_experts; e > 0; --e) r.begin[e] = r.begin[e - 1];
-  r.begin[0] = 0;
-  return r;
-}
-
-// The activations of all pairs in group order, in the forms that the weight
-// types at hand read.
-struct PairRows {
+// Rows of activations in the forms that the weight types at hand read.
+struct Rows {
   simd::GemmActivations q8_k, q8_0;
   Span2D<const float> x;
 };
 
-// Which forms of activations products with these weights read.
-struct Forms {
-  bool q8_k = false, q8_0 = false, f32 = false;
-  void Add(TensorType weights, Activations mode, const ExecContext& ctx) {
-    if (!QuantisesActivations(weights, mode, ctx)) {
-      f32 = true;
-    } else if (simd::ActivationTypeFor(weights) == TensorType::kQ8_K) {
-      q8_k = true;
-    } else {
-      q8_0 = true;
-    }
-  }
+// What the tokens are turned into once, before waves pick their rows.
+struct TokenRows {
+  simd::MutableActivationRows q8_k, q8_0;  // without rows: not wanted
+  bool f32 = false;
 };
 
-Expected<PairRows> GatherTokens(Span2D<const float> x, const Forms& forms,
-                                const Routing& routing, size_t n_used,
-                                ExecContext& ctx) {
-  PairRows r;
-  const std::span<const size_t> token = routing.token;
-  if (forms.q8_k) {
+Expected<TokenRows> QuantiseTokens(const MoeFfnArgs& a, ExecContext& ctx) {
+  TokenRows r;
+  for (const ExpertWeights* w : {&a.gate, &a.up}) {
+    const TensorType weights = w->first.type;
+    if (!QuantisesActivations(weights, a.activations, ctx)) {
+      r.f32 = true;
+      continue;
+    }
+    const TensorType type = simd::ActivationTypeFor(weights);
+    auto& rows = type == TensorType::kQ8_K ? r.q8_k : r.q8_0;
+    if (rows.rows > 0) continue;
     ETALON_ASSIGN_OR_RETURN(
-        r.q8_k, QuantiseRows(TensorType::kQ8_K, x, ctx, routing.pair, n_used));
+        const std::span<std::byte> memory,
+        ctx.workspace->Allocate<std::byte>(
+            simd::ActivationRowsBytes(type, a.x.rows, a.x.cols)));
+    rows = simd::PlaceActivationRows(type, a.x.rows, a.x.cols, memory.data());
+    ParallelFor(
+        a.x.rows, ctx.n_threads,
+        [&](size_t t, int) {
+          simd::QuantizeActivationRow(a.x.data + t * a.x.stride, t, rows);
+        },
+        Schedule::kStatic);
   }
-  if (forms.q8_0) {
+  return r;
+}
+
+// Row i of the result is that of token[i].
+Expected<Rows> GatherTokens(Span2D<const float> x, const TokenRows& tokens,
+                            std::span<const size_t> token, ExecContext& ctx) {
+  Rows r;
+  for (const auto& [from, to] :
+       {std::pair{&tokens.q8_k, &r.q8_k}, std::pair{&tokens.q8_0, &r.q8_0}}) {
+    if (from->rows == 0) continue;
+    const TensorType type =
+        from == &tokens.q8_k ? TensorType::kQ8_K : TensorType::kQ8_0;
     ETALON_ASSIGN_OR_RETURN(
-        r.q8_0, QuantiseRows(TensorType::kQ8_0, x, ctx, routing.pair, n_used));
+        const std::span<std::byte> memory,
+        ctx.workspace->Allocate<std::byte>(
+            simd::GemmActivationsBytes(type, token.size(), x.cols)));
+    *to = simd::PlaceGemmActivations(type, token.size(), x.cols, memory.data());
+    ParallelFor(
+        token.size(), ctx.n_threads,
+        [&, rows = from->View(), packed = *to](size_t i, int) {
+          simd::PackActivationRow(rows, token[i], i, packed);
+        },
+        Schedule::kStatic);
   }
-  if (forms.f32) {
+  if (tokens.f32) {
     ETALON_ASSIGN_OR_RETURN(
         const std::span<float> memory,
         ctx.workspace->Allocate<float>(token.size() * x.cols));
@@ -163,16 +157,18 @@ Expected<PairRows> GatherTokens(Span2D<const float> x, const Forms& forms,
   return r;
 }
 
-// One product per expert that has tokens: out rows are pairs.
+// One product per expert of the wave that has pairs. Rows of `rows` and `out`
+// are the wave's pairs.
 size_t AddProducts(const ExpertWeights& weights, const Routing& routing,
-                   const PairRows& rows, Activations mode,
+                   const Wave& wave, const Rows& rows, Activations mode,
                    const ExecContext& ctx, Span2D<float> out,
                    std::span<simd::GemmActivations> slices,
                    std::span<GemmProduct> products) {
   const bool quantised = QuantisesActivations(weights.first.type, mode, ctx);
   size_t n = 0;
-  for (size_t e = 0; e < weights.n_experts; ++e) {
-    const size_t begin = routing.begin[e], end = routing.begin[e + 1];
+  for (size_t e = wave.first; e < wave.last; ++e) {
+    const size_t begin = routing.begin[e] - wave.begin;
+    const size_t end = routing.begin[e + 1] - wave.begin;
     if (begin == end) continue;
     GemmProduct& p = *new (&products[n]) GemmProduct();
     p.rows.weights = weights.expert(e);
@@ -191,14 +187,170 @@ size_t AddProducts(const ExpertWeights& weights, const Routing& routing,
   return n;
 }
 
+// The hidden rows of all pairs, as the down weights read them: f32, or blocks
+// by way of one row per thread.
+struct Hidden {
+  Rows rows;
+  Span2D<float> f32;
+  simd::GemmActivations packed;
+  simd::MutableActivationRows row_of_thread;
+};
+
+Expected<Span2D<float>> Matrix(size_t rows, size_t cols, ExecContext& ctx) {
+  ETALON_ASSIGN_OR_RETURN(const std::span<float> memory,
+                          ctx.workspace->Allocate<float>(rows * cols));
+  return Span2D<float>(memory.data(), rows, cols);
+}
+
+// Rows [begin, end) of every expert's matrix.
+ExpertWeights RowsOf(ExpertWeights w, size_t begin, size_t end) {
+  w.first.data += begin * w.first.stride_bytes;
+  w.first.rows = end - begin;
+  return w;
+}
+
+// Outputs of one pass of the down products: as many as 8 MiB hold for all
+// pairs, in whole tasks.
+size_t DownColumns(size_t n_pairs, size_t model_dim) {
+  constexpr size_t kFloats = size_t{2} << 20;
+  const size_t n_tasks = std::max<size_t>(kFloats / n_pairs / kMaxTaskRows, 1);
+  return std::min(model_dim, n_tasks * kMaxTaskRows);
+}
+
+// What all waves share.
+struct Plan {
+  Routing routing;
+  std::span<GemmProduct> products;
+  std::span<simd::GemmActivations> slices;
+  size_t max_group = 0;  // pairs of the busiest expert
+  size_t max_k = 0;
+  std::span<std::byte> scratch;
+
+  void Run(size_t n_products, int n_threads) const {
+    RunProducts(products.first(n_products), max_group, max_k, scratch.data(),
+                n_threads);
+  }
+};
+
+Expected<Plan> MakePlan(const MoeFfnArgs& a, ExecContext& ctx) {
+  Workspace& workspace = *ctx.workspace;
+  const size_t n_experts = a.gate.n_experts;
+  const size_t n_pairs = a.experts.rows * a.experts.cols;
+  Plan p;
+  ETALON_ASSIGN_OR_RETURN(p.routing,
+                          GroupByExpert(a.experts, n_experts, workspace));
+  const std::span<const size_t> begin = p.routing.begin;
+  for (size_t e = 0; e < n_experts; ++e) {
+    p.max_group = std::max(p.max_group, begin[e + 1] - begin[e]);
+  }
+  const size_t n_products = 2 * std::min(n_experts, n_pairs);
+  ETALON_ASSIGN_OR_RETURN(p.products,
+                          workspace.Allocate<GemmProduct>(n_products));
+  ETALON_ASSIGN_OR_RETURN(
+      p.slices, workspace.Allocate<simd::GemmActivations>(n_products));
+  p.max_k = std::max(a.gate.first.cols, a.down.first.cols);
+  ETALON_ASSIGN_OR_RETURN(
+      p.scratch, workspace.Allocate<std::byte>(
+                     ProductScratchBytes(p.max_group, p.max_k, ctx.n_threads)));
+  return p;
+}
+
+Expected<Hidden> AllocateHidden(const MoeFfnArgs& a, size_t n_pairs,
+                                ExecContext& ctx) {
+  Hidden h;
+  const size_t ffn_dim = a.gate.first.rows;
+  if (!QuantisesActivations(a.down.first.type, a.activations, ctx)) {
+    ETALON_ASSIGN_OR_RETURN(h.f32, Matrix(n_pairs, ffn_dim, ctx));
+    h.rows.x = h.f32;
+    return h;
+  }
+  const TensorType type = simd::ActivationTypeFor(a.down.first.type);
+  const size_t n_threads = static_cast<size_t>(std::max(ctx.n_threads, 1));
+  ETALON_ASSIGN_OR_RETURN(
+      const std::span<std::byte> row_memory,
+      ctx.workspace->Allocate<std::byte>(
+          simd::ActivationRowsBytes(type, n_threads, ffn_dim)));
+  ETALON_ASSIGN_OR_RETURN(
+      const std::span<std::byte> memory,
+      ctx.workspace->Allocate<std::byte>(
+          simd::GemmActivationsBytes(type, n_pairs, ffn_dim)));
+  h.row_of_thread =
+      simd::PlaceActivationRows(type, n_threads, ffn_dim, row_memory.data());
+  h.packed = simd::PlaceGemmActivations(type, n_pairs, ffn_dim, memory.data());
+  (type == TensorType::kQ8_K ? h.rows.q8_k : h.rows.q8_0) = h.packed;
+  return h;
+}
+
+// hidden = silu(gate x) * up x for the pairs of one wave of experts.
+Status GateAndUp(const MoeFfnArgs& a, const Plan& plan, const Wave& wave,
+                 const TokenRows& tokens, const Hidden& hidden,
+                 ExecContext& ctx) {
+  const Workspace::Scope scope(*ctx.workspace);
+  const size_t ffn_dim = a.gate.first.rows;
+  ETALON_ASSIGN_OR_RETURN(
+      const Rows rows,
+      GatherTokens(a.x, tokens,
+                   plan.routing.token.subspan(wave.begin, wave.n_pairs()),
+                   ctx));
+  ETALON_ASSIGN_OR_RETURN(const Span2D<float> gate,
+                          Matrix(wave.n_pairs(), ffn_dim, ctx));
+  ETALON_ASSIGN_OR_RETURN(const Span2D<float> up,
+                          Matrix(wave.n_pairs(), ffn_dim, ctx));
+  size_t n = AddProducts(a.gate, plan.routing, wave, rows, a.activations, ctx,
+                         gate, plan.slices, plan.products);
+  n += AddProducts(a.up, plan.routing, wave, rows, a.activations, ctx, up,
+                   plan.slices.subspan(n), plan.products.subspan(n));
+  plan.Run(n, ctx.n_threads);
+  ParallelFor(
+      wave.n_pairs(), ctx.n_threads,
+      [&](size_t i, int thread) {
+        const size_t pair = wave.begin + i;
+        float* const row = hidden.f32.empty() ? gate.row(i).data()
+                                              : hidden.f32.row(pair).data();
+        simd::SwiGlu(gate.row(i).data(), up.row(i).data(), row, ffn_dim);
+        if (!hidden.f32.empty()) return;
+        const size_t mine = static_cast<size_t>(thread);
+        simd::QuantizeActivationRow(row, mine, hidden.row_of_thread);
+        simd::PackActivationRow(hidden.row_of_thread.View(), mine, pair,
+                                hidden.packed);
+      },
+      Schedule::kStatic);
+  return {};
+}
+
+// Columns [begin, end) of out: all experts' down products, then their sums.
+Status DownAndSum(const MoeFfnArgs& a, const Plan& plan, const Hidden& hidden,
+                  size_t begin, size_t end, ExecContext& ctx) {
+  const Workspace::Scope scope(*ctx.workspace);
+  const size_t n_used = a.experts.cols;
+  const Wave all{0, a.down.n_experts, 0, a.experts.rows * n_used};
+  ETALON_ASSIGN_OR_RETURN(const Span2D<float> y,
+                          Matrix(all.n_pairs(), end - begin, ctx));
+  plan.Run(
+      AddProducts(RowsOf(a.down, begin, end), plan.routing, all, hidden.rows,
+                  a.activations, ctx, y, plan.slices, plan.products),
+      ctx.n_threads);
+  ParallelFor(
+      a.x.rows, ctx.n_threads,
+      [&](size_t t, int) {
+        simd::WeightedRowSum(
+            y.data, y.stride, plan.routing.pair.subspan(t * n_used, n_used),
+            a.weights.row(t), a.out.row(t).subspan(begin, end - begin));
+      },
+      Schedule::kStatic);
+  return {};
+}
+
 }  // namespace
 
+// Every weight is read once. Experts go in waves of gate and up, outputs in
+// waves of down, so that what is f32 never takes more than some MiB: prompts
+// then fit in few long chunks, and a chunk's tokens share an expert's weights.
 Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(Check(args, ctx));
-  const size_t n_tokens = args.x.rows, n_used = args.experts.cols;
-  const size_t model_dim = args.x.cols, ffn_dim = args.gate.first.rows;
-  const size_t n_pairs = n_tokens * n_used;
-  const size_t n_experts = args.gate.n_experts;
+  const size_t n_tokens = args.x.rows;
+  const size_t model_dim = args.x.cols;
+  const size_t n_pairs = n_tokens * args.experts.cols;
   if (n_pairs == 0) {
     for (size_t t = 0; t < n_tokens; ++t) {
       std::fill_n(args.out.row(t).begin(), model_dim, 0.0f);
@@ -206,75 +358,24 @@ Status MoeFfn(const MoeFfnArgs& args, ExecContext& ctx) {
     return {};
   }
 
-  Workspace& workspace = *ctx.workspace;
-  const Workspace::Scope scope(workspace);
-  ETALON_ASSIGN_OR_RETURN(const Routing routing,
-                          GroupByExpert(args.experts, n_experts, workspace));
-  size_t max_group = 0;
-  for (size_t e = 0; e < n_experts; ++e) {
-    max_group = std::max(max_group, routing.begin[e + 1] - routing.begin[e]);
+  const Workspace::Scope scope(*ctx.workspace);
+  ETALON_ASSIGN_OR_RETURN(const Plan plan, MakePlan(args, ctx));
+  ETALON_ASSIGN_OR_RETURN(const Hidden hidden,
+                          AllocateHidden(args, n_pairs, ctx));
+  {
+    const Workspace::Scope gate_and_up(*ctx.workspace);
+    ETALON_ASSIGN_OR_RETURN(const TokenRows tokens, QuantiseTokens(args, ctx));
+    Wave wave;
+    while (wave.last < args.gate.n_experts) {
+      wave = NextWave(plan.routing, wave.last, MaxWavePairs(n_tokens));
+      ETALON_RETURN_IF_ERROR(GateAndUp(args, plan, wave, tokens, hidden, ctx));
+    }
   }
-  const size_t max_used = std::min(n_experts, n_pairs);
-  ETALON_ASSIGN_OR_RETURN(const std::span<GemmProduct> products,
-                          workspace.Allocate<GemmProduct>(2 * max_used));
-  ETALON_ASSIGN_OR_RETURN(
-      const std::span<simd::GemmActivations> slices,
-      workspace.Allocate<simd::GemmActivations>(2 * max_used));
-  const auto matrix = [&](size_t cols) -> Expected<Span2D<float>> {
-    ETALON_ASSIGN_OR_RETURN(const std::span<float> memory,
-                            workspace.Allocate<float>(n_pairs * cols));
-    return Span2D<float>(memory.data(), n_pairs, cols);
-  };
-  ETALON_ASSIGN_OR_RETURN(const Span2D<float> gate, matrix(ffn_dim));
-  ETALON_ASSIGN_OR_RETURN(const Span2D<float> up, matrix(ffn_dim));
-  ETALON_ASSIGN_OR_RETURN(const Span2D<float> y, matrix(model_dim));
-  const size_t max_k = std::max(model_dim, ffn_dim);
-  ETALON_ASSIGN_OR_RETURN(const std::span<std::byte> scratch,
-                          workspace.Allocate<std::byte>(ProductScratchBytes(
-                              max_group, max_k, ctx.n_threads)));
-
-  Forms forms;
-  forms.Add(args.gate.first.type, args.activations, ctx);
-  forms.Add(args.up.first.type, args.activations, ctx);
-  ETALON_ASSIGN_OR_RETURN(const PairRows tokens,
-                          GatherTokens(args.x, forms, routing, n_used, ctx));
-  size_t n = AddProducts(args.gate, routing, tokens, args.activations, ctx,
-                         gate, slices, products);
-  n += AddProducts(args.up, routing, tokens, args.activations, ctx, up,
-                   slices.subspan(n), products.subspan(n));
-  RunProducts(products.first(n), max_group, max_k, scratch.data(),
-              ctx.n_threads);
-
-  ParallelFor(
-      n_pairs, ctx.n_threads,
-      [&](size_t i, int) {
-        simd::SwiGlu(gate.row(i).data(), up.row(i).data(), gate.row(i).data(),
-                     ffn_dim);
-      },
-      Schedule::kStatic);
-
-  PairRows hidden;
-  hidden.x = gate;
-  const TensorType down_type = args.down.first.type;
-  if (QuantisesActivations(down_type, args.activations, ctx)) {
-    const TensorType type = simd::ActivationTypeFor(down_type);
-    simd::GemmActivations& q =
-        type == TensorType::kQ8_K ? hidden.q8_k : hidden.q8_0;
-    ETALON_ASSIGN_OR_RETURN(q, QuantiseRows(type, gate, ctx));
+  const size_t columns = DownColumns(n_pairs, model_dim);
+  for (size_t begin = 0; begin < model_dim; begin += columns) {
+    ETALON_RETURN_IF_ERROR(DownAndSum(
+        args, plan, hidden, begin, std::min(begin + columns, model_dim), ctx));
   }
-  n = AddProducts(args.down, routing, hidden, args.activations, ctx, y, slices,
-                  products);
-  RunProducts(products.first(n), max_group, max_k, scratch.data(),
-              ctx.n_threads);
-
-  ParallelFor(
-      n_tokens, ctx.n_threads,
-      [&](size_t t, int) {
-        simd::WeightedRowSum(y.data, y.stride,
-                             routing.pair.subspan(t * n_used, n_used),
-                             args.weights.row(t), args.out.row(t));
-      },
-      Schedule::kStatic);
   return {};
 }
 
@@ -284,18 +385,30 @@ size_t MoeFfnWorkspaceBytes(size_t n_tokens, size_t n_used, size_t model_dim,
     return (bytes + Workspace::kAlignment - 1) / Workspace::kAlignment *
            Workspace::kAlignment;
   };
+  const auto floats = [&](size_t rows, size_t cols) {
+    return padded(rows * cols * sizeof(float));
+  };
   const size_t n_pairs = n_tokens * n_used;
-  const size_t max_used = std::min(n_experts, n_pairs);
-  return padded((n_experts + 1) * sizeof(size_t)) +
-         2 * padded(n_pairs * sizeof(size_t)) +
-         padded(2 * max_used * sizeof(GemmProduct)) +
-         padded(2 * max_used * sizeof(simd::GemmActivations)) +
-         2 * padded(n_pairs * ffn_dim * sizeof(float)) +
-         2 * padded(n_pairs * model_dim * sizeof(float)) +
-         padded(ProductScratchBytes(n_pairs, std::max(model_dim, ffn_dim),
-                                    n_threads)) +
-         2 * padded(QuantiseRowsBytes(n_tokens, n_used, model_dim, n_threads)) +
-         padded(QuantiseRowsBytes(n_pairs, 1, ffn_dim, n_threads));
+  const size_t n_products = 2 * std::min(n_experts, n_pairs);
+  const size_t wave = std::min(n_pairs, MaxWavePairs(n_tokens));
+  const size_t plan = RoutingBytes(n_pairs, n_experts) +
+                      padded(n_products * sizeof(GemmProduct)) +
+                      padded(n_products * sizeof(simd::GemmActivations)) +
+                      padded(ProductScratchBytes(
+                          n_pairs, std::max(model_dim, ffn_dim), n_threads));
+  const size_t hidden =
+      std::max(floats(n_pairs, ffn_dim),
+               padded(QuantiseRowsBytes(n_pairs, ffn_dim, n_threads)));
+  // Tokens, as blocks of one kind, of both, or of one kind and f32; each kind
+  // once by token and once by pair.
+  const size_t blocks =
+      padded(QuantiseRowsBytes(wave, model_dim, static_cast<int>(n_tokens)));
+  const size_t gate_and_up = blocks +
+                             std::max(blocks, floats(wave, model_dim)) +
+                             2 * floats(wave, ffn_dim);
+  const size_t down =
+      n_pairs == 0 ? 0 : floats(n_pairs, DownColumns(n_pairs, model_dim));
+  return plan + hidden + std::max(gate_and_up, down);
 }
 
 }  // namespace etalon::ops

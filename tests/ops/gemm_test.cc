@@ -227,6 +227,30 @@ TEST_F(GemmTest, WorkspaceBoundHolds) {
   }
 }
 
+// So wide that the tokens are quantised in several groups.
+TEST_F(GemmTest, GroupsOfTokensChangeNoBitAndTakeLessWorkspace) {
+  SCOPED_TRACE(SeedNote());
+  Random rng(8);
+  constexpr size_t kM = 300, kK = 32768, kN = 5;
+  const RandomWeights w = MakeWeights(TensorType::kQ4_K, kN, kK, rng);
+  const std::vector<float> x = rng.Vector(Family::kNormal, kM * kK);
+  const std::vector<float> bias = rng.Vector(Family::kNormal, kN);
+  std::vector<float> out(kM * kN), want(kM * kN);
+  Workspace workspace;
+  const size_t bytes = ops::GemmWorkspaceBytes(kM, kK, 2, 1);
+  EXPECT_LT(bytes, kM * kK);  // what the quants alone would take
+  ASSERT_TRUE(workspace.Reserve(bytes));
+  ExecContext ctx{&workspace, nullptr, 2};
+  const GemmPart part{w.view(), bias, {out.data(), kM, kN}, 0.5f};
+  ASSERT_TRUE(ops::Gemm({{x.data(), kM, kK}, {&part, 1}}, ctx));
+  EXPECT_EQ(workspace.growths(), 0u);
+  for (size_t m = 0; m < kM; ++m) {
+    const GemmPart row{w.view(), bias, {&want[m * kN], 1, kN}, 0.5f};
+    ASSERT_TRUE(ops::Gemm({{&x[m * kK], 1, kK}, {&row, 1}}, ctx_));
+  }
+  EXPECT_EQ(BitDiff(out, want), 0u);
+}
+
 TEST_F(GemmTest, BrokenContractsAreTypedErrorsAndWriteNothing) {
   Random rng(7);
   const RandomWeights w = MakeWeights(TensorType::kQ4_K, 8, 256, rng);

@@ -167,6 +167,56 @@ TEST_F(MoeFfnTest, OnlyChosenExpertsAreReadAndWorkspaceBoundHolds) {
   EXPECT_EQ(workspace.growths(), 0u);
 }
 
+// Enough pairs that experts go in waves, and outputs too.
+TEST_F(MoeFfnTest, WavesChangeNoBitAndWorkspaceBoundHolds) {
+  SCOPED_TRACE(test::SeedNote());
+  Random rng(14);
+  constexpr size_t kTokens = 700, kUsed = 4, kDim = 768, kHidden = 32;
+  struct Mix {
+    TensorType gate, up, down;
+    Activations activations;
+  };
+  for (const Mix mix : {Mix{TensorType::kQ4_K, TensorType::kQ8_0,
+                            TensorType::kQ4_0, Activations::kAuto},
+                        Mix{TensorType::kQ4_K, TensorType::kF16,
+                            TensorType::kF32, Activations::kAuto}}) {
+    const Experts gate(mix.gate, kHidden, kDim, rng);
+    const Experts up(mix.up, kHidden, kDim, rng);
+    const Experts down(mix.down, kDim, kHidden, rng);
+    const std::vector<float> x = rng.Vector(Family::kNormal, kTokens * kDim);
+    std::vector<int32_t> experts;
+    for (size_t t = 0; t < kTokens; ++t) {
+      // All tokens take expert 2, none expert 5.
+      for (const size_t e : {t % 2, size_t{2}, size_t{3}, size_t{4}}) {
+        experts.push_back(static_cast<int32_t>(e));
+      }
+    }
+    const std::vector<float> weights =
+        rng.Vector(Family::kUniform, kTokens * kUsed);
+    const auto rows = [&](size_t begin, size_t n, std::vector<float>& out) {
+      return MoeFfnArgs{{&x[begin * kDim], n, kDim},
+                        {&experts[begin * kUsed], n, kUsed},
+                        {&weights[begin * kUsed], n, kUsed},
+                        gate.view,
+                        up.view,
+                        down.view,
+                        {&out[begin * kDim], n, kDim},
+                        mix.activations};
+    };
+    std::vector<float> want(kTokens * kDim), got(kTokens * kDim);
+    for (size_t t = 0; t < kTokens; ++t) {
+      ASSERT_TRUE(ops::MoeFfn(rows(t, 1, want), ctx_));
+    }
+    Workspace workspace;
+    ASSERT_TRUE(workspace.Reserve(
+        ops::MoeFfnWorkspaceBytes(kTokens, kUsed, kDim, kHidden, kExperts, 2)));
+    ExecContext ctx{&workspace, nullptr, 2};
+    ASSERT_TRUE(ops::MoeFfn(rows(0, kTokens, got), ctx));
+    EXPECT_EQ(BitDiff(got, want), 0u) << TypeName(mix.down);
+    EXPECT_EQ(workspace.growths(), 0u);
+  }
+}
+
 TEST_F(MoeFfnTest, BrokenContractsAreTypedErrors) {
   Random rng(13);
   const Experts gate(TensorType::kQ4_K, kFfnDim, kModelDim, rng);
