@@ -14,7 +14,10 @@ namespace etalon::ops {
 namespace {
 
 constexpr size_t kRowUnit = 16;
-constexpr size_t kTasksPerThread = 8;
+// For one token, and for many: the rows of a task share the tokens' cache
+// lines.
+constexpr size_t kGemvTasksPerThread = 8;
+constexpr size_t kGemmTasksPerThread = 4;
 
 size_t Blocks(size_t rows, size_t task_rows) {
   return (rows + task_rows - 1) / task_rows;
@@ -23,7 +26,8 @@ size_t Blocks(size_t rows, size_t task_rows) {
 }  // namespace
 
 size_t TaskRows(size_t total_rows, size_t m, int n_threads) {
-  const size_t n_tasks = kTasksPerThread * static_cast<size_t>(n_threads);
+  const size_t n_tasks = (m > 1 ? kGemmTasksPerThread : kGemvTasksPerThread) *
+                         static_cast<size_t>(n_threads);
   // One token streams weights, best in long runs; many multiply panels two by
   // two.
   const size_t unit = m > 1 ? 2 * kRowUnit : kRowUnit;
