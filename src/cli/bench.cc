@@ -80,6 +80,7 @@ Expected<profile::BenchLists> Lists(const BenchOptions& o, int n_threads) {
                           Numbers("-b", o.n_batch, "2048", kMaxTokens));
   ETALON_ASSIGN_OR_RETURN(l.n_ubatch,
                           Numbers("-ub", o.n_ubatch, "512", kMaxTokens));
+  l.own_batch = o.n_batch.empty() && o.n_ubatch.empty();
   ETALON_ASSIGN_OR_RETURN(
       l.n_threads,
       Numbers("-t", o.threads, std::to_string(n_threads).c_str(), 4096));

@@ -15,7 +15,8 @@ std::string BenchCase::Name() const {
 
 bool BenchCase::SameSession(const BenchCase& o) const {
   return n_batch == o.n_batch && n_ubatch == o.n_ubatch &&
-         n_threads == o.n_threads && k_type == o.k_type && v_type == o.v_type;
+         own_batch == o.own_batch && n_threads == o.n_threads &&
+         k_type == o.k_type && v_type == o.v_type;
 }
 
 std::vector<BenchCase> MakePlan(const BenchLists& lists) {
@@ -40,6 +41,7 @@ std::vector<BenchCase> MakePlan(const BenchLists& lists) {
     }
   };
   BenchCase c;
+  c.own_batch = lists.own_batch;
   for (const size_t batch : lists.n_batch) {
     c.n_batch = batch;
     for (const size_t ubatch : lists.n_ubatch) {

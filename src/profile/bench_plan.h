@@ -18,6 +18,8 @@ struct BenchCase {
   size_t n_depth = 0;  // positions in the cache before the clock starts
   size_t n_batch = 2048;
   size_t n_ubatch = 512;
+  // Neither was asked for: the engine chooses its chunks.
+  bool own_batch = true;
   int n_threads = 1;
   TensorType k_type = TensorType::kF16;
   TensorType v_type = TensorType::kF16;
@@ -31,6 +33,7 @@ struct BenchCase {
 
 struct BenchLists {
   std::vector<size_t> n_prompt, n_gen, n_depth, n_batch, n_ubatch, n_threads;
+  bool own_batch = true;
   std::vector<std::pair<size_t, size_t>> n_prompt_gen;
   std::vector<TensorType> k_type, v_type;
 };

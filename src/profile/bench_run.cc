@@ -28,11 +28,8 @@ Status BenchRunner::Prepare(const BenchCase& c, size_t positions) {
   options_.k_type = c.k_type;
   options_.v_type = c.v_type;
   options_.n_threads = c.n_threads;
-  // The engine has one kind of batch. At llama-bench's defaults it chooses.
-  const BenchCase defaults;
-  if (c.n_batch != defaults.n_batch || c.n_ubatch != defaults.n_ubatch) {
-    options_.n_batch = std::min(c.n_batch, c.n_ubatch);
-  }
+  // The engine has one kind of batch.
+  if (!c.own_batch) options_.n_batch = std::min(c.n_batch, c.n_ubatch);
   ETALON_ASSIGN_OR_RETURN(session_, model::Session::Create(model_, options_));
   session_->on_chunk = [this](size_t) { return !stopped(); };
   logits_.resize(model_.hyperparameters().n_vocab);

@@ -208,7 +208,8 @@ Expected<std::vector<Phase>> RunProfile(
   c.n_threads = options.n_threads;
   c.k_type = options.k_type;
   c.v_type = options.v_type;
-  if (options.n_batch > 0) c.n_batch = c.n_ubatch = options.n_batch;
+  c.own_batch = options.n_batch == 0;
+  if (!c.own_batch) c.n_batch = c.n_ubatch = options.n_batch;
   c.n_depth = settings.n_depth;
   c.n_prompt = settings.n_prompt;
   c.n_gen = settings.n_gen;

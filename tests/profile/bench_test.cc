@@ -67,6 +67,14 @@ TEST(BenchPlan, EveryCombinationInLlamaBenchsOrder) {
                                  "2 tg4 @ d32", "2 pp8+tg2 @ d32"));
 }
 
+TEST(BenchPlan, TheEngineChoosesItsChunksUnlessAsked) {
+  BenchLists l = SomeLists();
+  EXPECT_TRUE(MakePlan(l).front().own_batch);
+  l.own_batch = false;  // also where the defaults were asked for
+  EXPECT_FALSE(MakePlan(l).front().own_batch);
+  EXPECT_FALSE(MakePlan(l).front().SameSession(BenchCase()));
+}
+
 BenchRow SomeRow() {
   BenchRow r;
   r.test.n_prompt = 100;
