@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,13 +40,64 @@ enum class GgufType : uint32_t {
 };
 std::string_view GgufTypeName(GgufType type);  // "u32", "string", "array", ...
 
-// Elements of an array value: `raw` holds `count` little-endian numbers, or,
-// for strings, `strings` holds the views.
+// The strings of an array, views into the mapping: in the file, each follows
+// its length in 8 bytes, so that going through them needs no table.
+class GgufStrings {
+ public:
+  static constexpr size_t kLengthBytes = sizeof(uint64_t);
+
+  class Iterator {
+   public:
+    using value_type = std::string_view;
+    using difference_type = std::ptrdiff_t;
+
+    Iterator() = default;
+    explicit Iterator(const std::byte* at) : at_(at) {}
+    std::string_view operator*() const {
+      uint64_t n;
+      std::memcpy(&n, at_, sizeof(n));
+      return {reinterpret_cast<const char*>(at_ + kLengthBytes), n};
+    }
+    Iterator& operator++() {
+      at_ += kLengthBytes + (**this).size();
+      return *this;
+    }
+    Iterator operator++(int) {
+      const Iterator old = *this;
+      ++*this;
+      return old;
+    }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    const std::byte* at_ = nullptr;
+  };
+
+  GgufStrings() = default;
+  // Precondition: raw is `size` strings, each after its length.
+  GgufStrings(std::span<const std::byte> raw, size_t size)
+      : raw_(raw), size_(size) {}
+
+  size_t size() const { return size_; }
+  Iterator begin() const { return Iterator(raw_.data()); }
+  Iterator end() const { return Iterator(raw_.data() + raw_.size()); }
+
+ private:
+  std::span<const std::byte> raw_;
+  size_t size_ = 0;
+};
+
+// Elements of an array value, as they are in the file.
 struct GgufArray {
   GgufType element_type = GgufType::kU8;
   uint64_t count = 0;
   std::span<const std::byte> raw;
-  std::vector<std::string_view> strings;
+
+  // Empty unless the elements are strings.
+  GgufStrings strings() const {
+    return element_type == GgufType::kString ? GgufStrings(raw, count)
+                                             : GgufStrings();
+  }
 
   // Element i widened; precondition: numeric or bool element type, i < count.
   // Integer() saturates what int64 cannot hold.

@@ -18,6 +18,8 @@ constexpr uint64_t kHeaderBytes = 24;
 // number is allocated.
 constexpr uint64_t kMinKvBytes = 8 + 1 + 4 + 1;  // key, type, u8
 constexpr uint64_t kMinTensorInfoBytes = 8 + 1 + 4 + 8 + 4 + 8;
+static_assert(kMaxTableBytes / sizeof(GgufKv) <= NameIndex::kMaxNames &&
+              kMaxTableBytes / sizeof(GgufTensor) <= NameIndex::kMaxNames);
 
 // 0 for strings and arrays.
 size_t ScalarBytes(GgufType type) {
@@ -313,13 +315,7 @@ Status GgufParser::KvArray(uint64_t i, GgufArray& array) {
         cursor_.remaining()));
   }
   if (strings) {
-    if (!Charge(array.count, sizeof(std::string_view))) {
-      return BadInput(fmt::format(
-          "kv[{}] array count {} @{} > limit: the tables may take {} MiB in "
-          "memory",
-          i, array.count, count_pos, kMaxTableBytes >> 20));
-    }
-    array.strings.reserve(array.count);
+    const uint64_t begin = cursor_.pos();
     for (uint64_t k = 0; k < array.count; ++k) {
       const uint64_t pos = cursor_.pos();
       uint64_t length;
@@ -337,8 +333,8 @@ Status GgufParser::KvArray(uint64_t i, GgufArray& array) {
                 : fmt::format("remaining {} bytes", cursor_.remaining()),
             pos));
       }
-      array.strings.push_back(s);
     }
+    array.raw = file_.bytes_.subspan(begin, cursor_.pos() - begin);
     return {};
   }
   const uint64_t pos = cursor_.pos();

@@ -18,9 +18,8 @@ inline constexpr uint64_t kMaxKeyBytes = 65535;
 inline constexpr uint64_t kMaxStringBytes = uint64_t{16} << 20;
 inline constexpr uint64_t kMaxTensorNameBytes = 64;
 inline constexpr uint32_t kMaxAlignment = 65536;
-// What a file may make us allocate: the tables of keys and tensors and the
-// views of strings in arrays. Far above any model (a vocabulary of 300,000
-// tokens and as many merges takes 9 MiB), and with the indexes below 64 MiB.
+// What a file may make us allocate: the tables of keys and tensors. Far above
+// any model, and with the indexes below 64 MiB.
 inline constexpr uint64_t kMaxTableBytes = uint64_t{48} << 20;
 
 class GgufParser {

@@ -92,8 +92,8 @@ Status GgufWriter::PutNumber(std::string_view key, GgufType type,
   return {};
 }
 
-Status GgufWriter::PutNumbers(std::string_view key, GgufType type,
-                              uint64_t count, std::span<const std::byte> raw) {
+Status GgufWriter::PutArray(std::string_view key, GgufType type, uint64_t count,
+                            std::span<const std::byte> raw) {
   ETALON_RETURN_IF_ERROR(BeginArray(key, type, count));
   Append(kvs_, raw);
   return {};
@@ -138,11 +138,7 @@ Status GgufWriter::AddKv(const GgufKv& kv) {
   }
   if (const auto* b = std::get_if<bool>(&v)) return AddBool(kv.key, *b);
   if (const auto* a = std::get_if<GgufArray>(&v)) {
-    if (a->element_type != GgufType::kString) {
-      return PutNumbers(kv.key, a->element_type, a->count, a->raw);
-    }
-    return AddStrings(
-        kv.key, std::vector<std::string>(a->strings.begin(), a->strings.end()));
+    return PutArray(kv.key, a->element_type, a->count, a->raw);
   }
   const uint64_t u = std::holds_alternative<int64_t>(v)
                          ? static_cast<uint64_t>(std::get<int64_t>(v))

@@ -67,8 +67,8 @@ class GgufWriter {
   Status BeginArray(std::string_view key, GgufType type, uint64_t count);
   Status PutNumber(std::string_view key, GgufType type,
                    std::span<const std::byte> raw);
-  Status PutNumbers(std::string_view key, GgufType type, uint64_t count,
-                    std::span<const std::byte> raw);
+  Status PutArray(std::string_view key, GgufType type, uint64_t count,
+                  std::span<const std::byte> raw);
 
   uint32_t alignment_;
   std::vector<std::byte> kvs_;    // encoded
@@ -131,7 +131,7 @@ Status GgufWriter::AddNumber(std::string_view key, T value) {
 
 template <class T>
 Status GgufWriter::AddNumbers(std::string_view key, std::span<const T> values) {
-  return PutNumbers(key, GgufTypeOf<T>(), values.size(), std::as_bytes(values));
+  return PutArray(key, GgufTypeOf<T>(), values.size(), std::as_bytes(values));
 }
 
 }  // namespace etalon::io

@@ -79,7 +79,9 @@ Expected<Importance> ReadGguf(const std::string& path,
   if (file->Find("imatrix.datasets") != nullptr) {
     ETALON_ASSIGN_OR_RETURN(const io::GgufArray* datasets,
                             file->GetArray("imatrix.datasets"));
-    result.datasets.assign(datasets->strings.begin(), datasets->strings.end());
+    for (const std::string_view name : datasets->strings()) {
+      result.datasets.emplace_back(name);
+    }
   }
   for (const io::GgufTensor& tensor : file->tensors()) {
     if (tensor.name.size() <= kSums.size() ||

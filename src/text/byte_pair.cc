@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kMaxCachedBytes = 48;
 // Up to so many symbols, scanning for the best pair beats keeping a heap.
 constexpr size_t kShortWord = 24;
+// Every merge may name three strings that are no tokens.
+static_assert(kMaxTokens + 3 * kMaxMerges <= io::NameIndex::kMaxNames);
 
 }  // namespace
 
@@ -47,18 +49,19 @@ struct BytePairTokenizer::Scratch {
 };
 
 BytePairTokenizer::BytePairTokenizer(Vocabulary vocabulary, Splitter splitter)
-    : pre_(vocabulary.pre),
-      splitter_(std::move(splitter)),
-      index_(std::move(vocabulary.index)) {
+    : pre_(vocabulary.pre), splitter_(std::move(splitter)) {
   AdoptVocabulary(&vocabulary);
   merges_.Reserve(vocabulary.merges.size());
   std::string joined;
-  for (size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
-    const auto& [left, right] = vocabulary.merges[rank];
+  // Symbols: tokens by id, then strings that only merges mention.
+  for (const std::string_view merge : vocabulary.merges) {
+    const size_t space = FindMergeSpace(merge);
+    const std::string_view left = merge.substr(0, space);
+    const std::string_view right = merge.substr(space + 1);
     joined.assign(left).append(right);
-    const int32_t a = Intern(left);
-    const int32_t b = Intern(right);
-    merges_.Insert(a, b, {static_cast<int32_t>(rank), Intern(joined)});
+    const int32_t a = tokens_.FindOrAdd(left);
+    const int32_t b = tokens_.FindOrAdd(right);
+    merges_.Append(a, b, tokens_.FindOrAdd(joined));
   }
   for (size_t byte = 0; byte < 256; ++byte) {
     std::string name;
@@ -67,23 +70,13 @@ BytePairTokenizer::BytePairTokenizer(Vocabulary vocabulary, Splitter splitter)
     } else {
       AppendUtf8(ByteToAlphabet(static_cast<uint8_t>(byte)), &name);
     }
-    byte_symbols_[byte] = index_.Find(name);
+    byte_symbols_[byte] = tokens_.Find(name);
   }
   // Files name <|endoftext|> as the unknown token: not meant for the middle of
   // a text.
   unknown_is_token_ = unk_ && type(*unk_) == TokenType::kUnknown;
   special_ = std::make_unique<SpecialTokens>(
-      texts_, types_, vocabulary.strip_left, vocabulary.strip_right);
-}
-
-int32_t BytePairTokenizer::Intern(std::string_view text) {
-  const int32_t found = index_.Find(text);
-  if (found != StringIndex::kAbsent) return found;
-  const auto symbol =
-      static_cast<int32_t>(texts_.size() + extra_symbols_.size());
-  extra_symbols_.emplace_back(text);
-  index_.Insert(extra_symbols_.back(), symbol);
-  return symbol;
+      tokens_, types_, vocabulary.strip_left, vocabulary.strip_right);
 }
 
 std::vector<TokenId> BytePairTokenizer::Encode(
@@ -132,18 +125,18 @@ int32_t BytePairTokenizer::WholeWord(std::string_view word,
                                      Scratch* scratch) const {
   const bool newlines = pre_->newline_runs &&
                         word.find_first_not_of('\n') == std::string_view::npos;
-  if (!pre_->ignore_merges && !newlines) return StringIndex::kAbsent;
-  int32_t found = StringIndex::kAbsent;
+  if (!pre_->ignore_merges && !newlines) return TokenTable::kAbsent;
+  int32_t found = TokenTable::kAbsent;
   if (pre_->raw_utf8) {
-    found = index_.Find(word);
+    found = tokens_.Find(word);
   } else {
     scratch->encoded.clear();
     for (const char c : word) {
       AppendUtf8(ByteToAlphabet(static_cast<uint8_t>(c)), &scratch->encoded);
     }
-    found = index_.Find(scratch->encoded);
+    found = tokens_.Find(scratch->encoded);
   }
-  return IsToken(found) ? found : StringIndex::kAbsent;
+  return IsToken(found) ? found : TokenTable::kAbsent;
 }
 
 void BytePairTokenizer::InitialSymbols(std::string_view word,
@@ -155,7 +148,7 @@ void BytePairTokenizer::InitialSymbols(std::string_view word,
     symbol.begin = static_cast<uint32_t>(at);
     if (pre_->raw_utf8) {
       symbol.n_bytes = DecodeUtf8(word.substr(at)).n_bytes;
-      symbol.symbol = index_.Find(word.substr(at, symbol.n_bytes));
+      symbol.symbol = tokens_.Find(word.substr(at, symbol.n_bytes));
     } else {
       symbol.n_bytes = 1;
       symbol.symbol = byte_symbols_[static_cast<uint8_t>(word[at])];
@@ -242,7 +235,7 @@ void BytePairTokenizer::MergeLong(Scratch* scratch) const {
 void BytePairTokenizer::EncodeWord(std::string_view word, Scratch* scratch,
                                    std::vector<TokenId>* out) const {
   const int32_t whole = WholeWord(word, scratch);
-  if (whole != StringIndex::kAbsent) {
+  if (whole != TokenTable::kAbsent) {
     out->push_back(whole);
     return;
   }

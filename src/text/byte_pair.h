@@ -4,15 +4,14 @@
 #define ETALON_TEXT_BYTE_PAIR_H_
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "io/name_index.h"
 #include "text/special_tokens.h"
 #include "text/splitter.h"
-#include "text/string_index.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -32,18 +31,22 @@ class MergeTable {
   };
 
   void Reserve(size_t n);
-  // The first of equal pairs stays.
-  void Insert(int32_t left, int32_t right, Merge merge);
+  // The merge of the next rank; the first of equal pairs stays.
+  void Append(int32_t left, int32_t right, int32_t symbol);
   Merge Find(int32_t left, int32_t right) const;
 
  private:
-  struct Cell {
-    uint64_t key = 0;
-    Merge merge;
+  using Pair = std::array<int32_t, 2>;
+  struct Entry {
+    Pair pair;
+    int32_t symbol;
   };
-  size_t Slot(uint64_t key) const;
+  static std::string_view Name(const Pair& pair) {
+    return {reinterpret_cast<const char*>(pair.data()), sizeof(pair)};
+  }
 
-  std::vector<Cell> cells_;  // size a power of two, at most half full
+  std::vector<Entry> entries_;  // by rank
+  io::NameIndex index_;
 };
 
 class BytePairTokenizer : public Tokenizer {
@@ -57,9 +60,8 @@ class BytePairTokenizer : public Tokenizer {
  private:
   struct Scratch;
 
-  int32_t Intern(std::string_view text);
   bool IsToken(int32_t symbol) const {
-    return symbol >= 0 && static_cast<size_t>(symbol) < texts_.size();
+    return symbol >= 0 && static_cast<size_t>(symbol) < size();
   }
   void EncodePlain(std::string_view text, std::vector<TokenId>* out) const;
   void EncodeWord(std::string_view word, Scratch* scratch,
@@ -72,9 +74,6 @@ class BytePairTokenizer : public Tokenizer {
 
   const PreTokenizer* pre_;
   Splitter splitter_;
-  // Symbols: tokens by id, then strings that only merges mention.
-  StringIndex index_;
-  std::deque<std::string> extra_symbols_;
   MergeTable merges_;
   std::array<int32_t, 256> byte_symbols_;  // -1 where there is none
   bool unknown_is_token_ = false;          // unk_ means "unknown" only

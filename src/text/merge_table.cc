@@ -26,11 +26,6 @@ constexpr Alphabet MakeAlphabet() {
 }
 constexpr Alphabet kAlphabet = MakeAlphabet();
 
-uint64_t PairKey(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 |
-         static_cast<uint32_t>(right);
-}
-
 }  // namespace
 
 char32_t ByteToAlphabet(uint8_t byte) { return kAlphabet.of_byte[byte]; }
@@ -43,27 +38,23 @@ std::optional<uint8_t> AlphabetToByte(char32_t c) {
 }
 
 void MergeTable::Reserve(size_t n) {
-  size_t capacity = 16;
-  while (capacity < 2 * n) capacity *= 2;
-  cells_.assign(capacity, Cell{});
+  entries_.reserve(n);
+  index_.Reserve(n);
 }
 
-size_t MergeTable::Slot(uint64_t key) const {
-  const size_t mask = cells_.size() - 1;
-  size_t i = MixHash(key, 0) & mask;
-  while (cells_[i].merge.rank >= 0 && cells_[i].key != key) i = (i + 1) & mask;
-  return i;
-}
-
-void MergeTable::Insert(int32_t left, int32_t right, Merge merge) {
-  const uint64_t key = PairKey(left, right);
-  Cell& cell = cells_[Slot(key)];
-  if (cell.merge.rank < 0) cell = {key, merge};
+void MergeTable::Append(int32_t left, int32_t right, int32_t symbol) {
+  const size_t rank = entries_.size();
+  entries_.push_back({{left, right}, symbol});
+  index_.Insert(Name(entries_[rank].pair), rank,
+                [this](size_t i) { return Name(entries_[i].pair); });
 }
 
 MergeTable::Merge MergeTable::Find(int32_t left, int32_t right) const {
   if (left < 0 || right < 0) return {};
-  return cells_[Slot(PairKey(left, right))].merge;
+  const auto rank = index_.Find(
+      Name({left, right}), [this](size_t i) { return Name(entries_[i].pair); });
+  if (!rank) return {};
+  return {static_cast<int32_t>(*rank), entries_[*rank].symbol};
 }
 
 }  // namespace etalon::text

@@ -35,7 +35,7 @@ struct SentencePieceTokenizer::Scratch {
     uint32_t n_bytes = 0;  // 0: merged into its left neighbour
     int32_t prev = -1;
     int32_t next = -1;
-    TokenId token = StringIndex::kAbsent;
+    TokenId token = TokenTable::kAbsent;
   };
   struct Merge {
     float score = 0;
@@ -54,23 +54,23 @@ struct SentencePieceTokenizer::Scratch {
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(Vocabulary vocabulary)
-    : scores_(std::move(vocabulary.scores)),
-      index_(std::move(vocabulary.index)) {
+    : scores_(std::move(vocabulary.scores)) {
   AdoptVocabulary(&vocabulary);
-  for (const std::string& text : texts_) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const std::string_view text = tokens_[i];
     max_token_bytes_ = std::max(max_token_bytes_, text.size());
-    if (FindWordStart(text, 0) != std::string::npos) {
+    if (FindWordStart(text, 0) != std::string_view::npos) {
       words_are_independent_ = false;
     }
   }
   for (size_t byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(static_cast<uint8_t>(byte));
-    TokenId id = index_.Find(fmt::format("<0x{:02X}>", byte));
-    if (id == StringIndex::kAbsent) id = index_.Find({&c, 1});
+    TokenId id = tokens_.Find(fmt::format("<0x{:02X}>", byte));
+    if (id == TokenTable::kAbsent) id = tokens_.Find({&c, 1});
     byte_tokens_[byte] = id;
   }
   special_ = std::make_unique<SpecialTokens>(
-      texts_, types_, vocabulary.strip_left, vocabulary.strip_right);
+      tokens_, types_, vocabulary.strip_left, vocabulary.strip_right);
 }
 
 std::vector<TokenId> SentencePieceTokenizer::Encode(
@@ -138,7 +138,7 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
     symbol.n_bytes = DecodeUtf8(segment.substr(at)).n_bytes;
     symbol.prev = static_cast<int32_t>(symbols.size()) - 1;
     symbol.next = static_cast<int32_t>(symbols.size()) + 1;
-    symbol.token = index_.Find(segment.substr(at, symbol.n_bytes));
+    symbol.token = tokens_.Find(segment.substr(at, symbol.n_bytes));
     at += symbol.n_bytes;
     symbols.push_back(symbol);
   }
@@ -151,8 +151,8 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
     if (left < 0 || right < 0) return;
     const uint32_t n_bytes = at(left).n_bytes + at(right).n_bytes;
     if (n_bytes > max_token_bytes_) return;
-    const TokenId token = index_.Find(segment.substr(at(left).begin, n_bytes));
-    if (token == StringIndex::kAbsent) return;
+    const TokenId token = tokens_.Find(segment.substr(at(left).begin, n_bytes));
+    if (token == TokenTable::kAbsent) return;
     heap.push_back(
         {scores_[static_cast<size_t>(token)], left, right, n_bytes, token});
     std::ranges::push_heap(heap, Scratch::Worse);
@@ -182,7 +182,7 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
 
   for (int32_t i = 0; i >= 0; i = at(i).next) {
     const Scratch::Symbol& symbol = at(i);
-    if (symbol.token != StringIndex::kAbsent) {
+    if (symbol.token != TokenTable::kAbsent) {
       out->push_back(symbol.token);
       continue;
     }
@@ -193,7 +193,7 @@ void SentencePieceTokenizer::EncodeSegment(std::string_view segment,
       return byte_tokens_[static_cast<uint8_t>(c)];
     };
     const bool complete = std::ranges::all_of(
-        bytes, [&](char c) { return token_of(c) != StringIndex::kAbsent; });
+        bytes, [&](char c) { return token_of(c) != TokenTable::kAbsent; });
     if (complete) {
       for (const char c : bytes) out->push_back(token_of(c));
     } else if (unk_) {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "text/special_tokens.h"
-#include "text/string_index.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -33,9 +32,9 @@ class SentencePieceTokenizer : public Tokenizer {
                      std::vector<TokenId>* out) const;
 
   std::vector<float> scores_;
-  StringIndex index_;
   size_t max_token_bytes_ = 0;
-  std::array<TokenId, 256> byte_tokens_;  // kAbsent where there is none
+  std::array<TokenId, 256>
+      byte_tokens_;  // TokenTable::kAbsent where there is none
   // No token has a space mark after another character: words merge alone.
   bool words_are_independent_ = true;
   std::unique_ptr<SpecialTokens> special_;

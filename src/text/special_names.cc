@@ -74,13 +74,13 @@ NameMap FindNames(const Vocabulary& v) {
   want(kVisibleNames);
   want(std::initializer_list<std::string_view>{"<unk>", "<s>", "<mask>",
                                                "[MASK]"});
-  const auto first_char_wanted = [](const std::string& text) {
+  const auto first_char_wanted = [](std::string_view text) {
     return text[0] == '<' || text[0] == '[' || text[0] == '_' ||
            text.starts_with("▁<");
   };
   NameMap found;
-  for (size_t i = 0; i < v.texts.size(); ++i) {
-    const std::string& text = v.texts[i];
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    const std::string_view text = v.tokens[i];
     if (text.empty() || !first_char_wanted(text)) continue;
     if (wanted.contains(text)) found.emplace(text, static_cast<TokenId>(i));
   }
@@ -178,8 +178,8 @@ Status ReadStripRules(const io::GgufFile& file, Vocabulary* v) {
       Contains(architecture, {"nomic-bert-moe", "jina-bert-v3"})) {
     strip_left("<mask>");
   } else if (Contains(lower_name, {"phi-3", "phi3"})) {
-    for (size_t i = 0; i < v->texts.size(); ++i) {
-      const std::string& text = v->texts[i];
+    for (size_t i = 0; i < v->tokens.size(); ++i) {
+      const std::string_view text = v->tokens[i];
       if (text == "<unk>" || text == "<s>" || text == "<|endoftext|>") continue;
       if (IsSpecialType(v->types[i]) || text == "</s>") {
         v->strip_right.push_back(static_cast<TokenId>(i));

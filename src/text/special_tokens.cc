@@ -9,19 +9,19 @@ bool IsAsciiSpace(char c) { return c == ' ' || ('\t' <= c && c <= '\r'); }
 
 }  // namespace
 
-SpecialTokens::SpecialTokens(const std::vector<std::string>& texts,
+SpecialTokens::SpecialTokens(const TokenTable& tokens,
                              const std::vector<TokenType>& types,
                              const std::vector<TokenId>& strip_left,
                              const std::vector<TokenId>& strip_right) {
-  for (size_t i = 0; i < texts.size(); ++i) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
     const TokenType type = types[i];
     const bool always = type == TokenType::kUserDefined;
-    if (texts[i].empty() || (!always && type != TokenType::kControl &&
-                             type != TokenType::kUnknown)) {
+    if (tokens[i].empty() || (!always && type != TokenType::kControl &&
+                              type != TokenType::kUnknown)) {
       continue;
     }
     Entry entry;
-    entry.text = texts[i];
+    entry.text = tokens[i];
     entry.id = static_cast<TokenId>(i);
     entry.always = always;
     entry.strip_left = std::ranges::count(strip_left, entry.id) != 0;
@@ -37,7 +37,7 @@ SpecialTokens::SpecialTokens(const std::vector<std::string>& texts,
   index_.Reserve(entries_.size());
   for (size_t i = 0; i < entries_.size(); ++i) {
     const Entry& entry = entries_[i];
-    index_.Insert(entry.text, static_cast<int32_t>(i));
+    index_.Insert(entry.text, i, [this](size_t k) { return entries_[k].text; });
     const auto first = static_cast<uint8_t>(entry.text[0]);
     first_byte_[first] = true;
     first_always_[first] |= entry.always;
@@ -55,9 +55,9 @@ std::vector<SpecialTokens::Extent> SpecialTokens::FindExtents(
     if (!first[static_cast<uint8_t>(text[at])]) continue;
     for (const size_t length : lengths_) {
       if (length > text.size() - at) continue;
-      const int32_t found = index_.Find(text.substr(at, length));
-      if (found == StringIndex::kAbsent) continue;
-      const auto i = static_cast<size_t>(found);
+      const auto found = FindEntry(text.substr(at, length));
+      if (!found) continue;
+      const size_t i = *found;
       if (!parse_special && !entries_[i].always) continue;
       if (extents.empty()) extents.resize(entries_.size());
       if (extents[i].first > extents[i].last) extents[i].first = at;

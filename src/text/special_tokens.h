@@ -6,7 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "text/string_index.h"
+#include "io/name_index.h"
+#include "text/token_table.h"
 #include "text/vocabulary.h"
 
 namespace etalon::text {
@@ -19,9 +20,8 @@ struct Fragment {
 
 class SpecialTokens {
  public:
-  // Keeps views of the token texts, which must not move.
-  SpecialTokens(const std::vector<std::string>& texts,
-                const std::vector<TokenType>& types,
+  // Keeps views of the token texts, which are in the file.
+  SpecialTokens(const TokenTable& tokens, const std::vector<TokenType>& types,
                 const std::vector<TokenId>& strip_left,
                 const std::vector<TokenId>& strip_right);
 
@@ -43,12 +43,15 @@ class SpecialTokens {
     size_t first = 1;
     size_t last = 0;
   };
+  std::optional<size_t> FindEntry(std::string_view text) const {
+    return index_.Find(text, [this](size_t i) { return entries_[i].text; });
+  }
   std::vector<Extent> FindExtents(std::string_view text,
                                   bool parse_special) const;
 
   std::vector<Entry> entries_;   // longest first
   std::vector<size_t> lengths_;  // the distinct ones, longest first
-  StringIndex index_;            // text -> entry
+  io::NameIndex index_;          // text -> entry
   bool first_byte_[256] = {};    // some entry starts so
   bool first_always_[256] = {};  // some user-defined one does
 };

@@ -22,7 +22,7 @@ Expected<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(
 }
 
 void Tokenizer::AdoptVocabulary(Vocabulary* vocabulary) {
-  texts_ = std::move(vocabulary->texts);
+  tokens_ = std::move(vocabulary->tokens);
   types_ = std::move(vocabulary->types);
   end_of_generation_ = std::move(vocabulary->end_of_generation);
   warnings_ = std::move(vocabulary->warnings);

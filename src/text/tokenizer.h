@@ -13,10 +13,9 @@
 
 #include "etalon/status.h"
 #include "io/gguf.h"
+#include "text/token_table.h"
 
 namespace etalon::text {
-
-using TokenId = int32_t;
 
 enum class TokenType : uint8_t {  // GGUF tokenizer.ggml.token_type
   kUndefined = 0,
@@ -38,7 +37,8 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Checks all of tokenizer.ggml.* and refuses with a line naming the field:
-  // "tokenizer.ggml.tokens[3] \"<0xZZ>\": bad byte token".
+  // "tokenizer.ggml.tokens[3] \"<0xZZ>\": bad byte token". The texts stay in
+  // the file's bytes, which must outlive the tokenizer.
   static Expected<std::unique_ptr<Tokenizer>> FromGguf(
       const io::GgufFile& file);
 
@@ -52,7 +52,7 @@ class Tokenizer {
   size_t size() const { return types_.size(); }
   TokenType type(TokenId id) const { return types_[static_cast<size_t>(id)]; }
   std::string_view text(TokenId id) const {
-    return texts_[static_cast<size_t>(id)];
+    return tokens_[static_cast<size_t>(id)];
   }
   std::optional<TokenId> bos() const { return bos_; }
   std::optional<TokenId> eos() const { return eos_; }
@@ -70,7 +70,7 @@ class Tokenizer {
   // Takes over what every kind of tokenizer keeps.
   void AdoptVocabulary(struct Vocabulary* vocabulary);
 
-  std::vector<std::string> texts_;
+  TokenTable tokens_;
   std::vector<TokenType> types_;
   std::vector<TokenId> end_of_generation_;
   std::optional<TokenId> bos_, eos_, unk_;

@@ -89,15 +89,19 @@ Status ReadTokens(const io::GgufFile& file, Vocabulary* v) {
     return BadInput(
         fmt::format("{} count {} > {}", kKey, tokens->count, kMaxTokens));
   }
-  v->texts.reserve(tokens->strings.size());
-  for (size_t i = 0; i < tokens->strings.size(); ++i) {
-    const std::string_view text = tokens->strings[i];
+  if (tokens->raw.size() > TokenTable::kMaxBytes) {
+    return BadInput(fmt::format("{} too long: {} bytes > {}", kKey,
+                                tokens->raw.size(), TokenTable::kMaxBytes));
+  }
+  size_t i = 0;
+  for (const std::string_view text : tokens->strings()) {
     if (text.size() > kMaxTokenBytes) {
       return BadInput(fmt::format("{}[{}] too long: {} bytes > {}", kKey, i,
                                   text.size(), kMaxTokenBytes));
     }
-    v->texts.emplace_back(text);
+    ++i;
   }
+  v->tokens = TokenTable(*tokens);
   return {};
 }
 
@@ -105,8 +109,8 @@ Status ReadTypes(const io::GgufFile& file, Vocabulary* v) {
   constexpr std::string_view kKey = "tokenizer.ggml.token_type";
   ETALON_ASSIGN_OR_RETURN(
       const GgufArray* types,
-      TypedArray(file, kKey, GgufType::kI32, GgufType::kU32, v->texts.size()));
-  v->types.assign(v->texts.size(), TokenType::kNormal);
+      TypedArray(file, kKey, GgufType::kI32, GgufType::kU32, v->tokens.size()));
+  v->types.assign(v->tokens.size(), TokenType::kNormal);
   if (types == nullptr) return {};
   for (size_t i = 0; i < v->types.size(); ++i) {
     const int64_t type = types->Integer(i);
@@ -114,11 +118,11 @@ Status ReadTypes(const io::GgufFile& file, Vocabulary* v) {
       return BadInput(fmt::format("{}[{}] {}, need 0..6", kKey, i, type));
     }
     v->types[i] = static_cast<TokenType>(type);
-    if (v->types[i] == TokenType::kByte && !ParseByteToken(v->texts[i])) {
+    if (v->types[i] == TokenType::kByte && !ParseByteToken(v->tokens[i])) {
       return BadInput(
           fmt::format("tokenizer.ggml.tokens[{}] {}: bad byte token, need "
                       "\"<0x00>\" to \"<0xFF>\"",
-                      i, Quoted(v->texts[i])));
+                      i, Quoted(v->tokens[i])));
     }
   }
   return {};
@@ -128,19 +132,19 @@ Status ReadScores(const io::GgufFile& file, Vocabulary* v) {
   constexpr std::string_view kKey = "tokenizer.ggml.scores";
   ETALON_ASSIGN_OR_RETURN(
       const GgufArray* scores,
-      TypedArray(file, kKey, GgufType::kF32, GgufType::kF32, v->texts.size()));
-  v->scores.assign(v->texts.size(), 0.0f);
+      TypedArray(file, kKey, GgufType::kF32, GgufType::kF32, v->tokens.size()));
+  const bool used = v->model == Vocabulary::Model::kSentencePiece;
+  if (used) v->scores.assign(v->tokens.size(), 0.0f);
   if (scores == nullptr) {
-    if (v->model == Vocabulary::Model::kSentencePiece) {
+    if (used) {
       v->warnings.push_back(fmt::format("{} missing: all taken as 0", kKey));
     }
     return {};
   }
-  for (size_t i = 0; i < v->scores.size(); ++i) {
-    v->scores[i] = static_cast<float>(scores->Number(i));
-    if (std::isnan(v->scores[i])) {
-      return BadInput(fmt::format("{}[{}] NaN", kKey, i));
-    }
+  for (size_t i = 0; i < scores->count; ++i) {
+    const auto score = static_cast<float>(scores->Number(i));
+    if (std::isnan(score)) return BadInput(fmt::format("{}[{}] NaN", kKey, i));
+    if (used) v->scores[i] = score;
   }
   return {};
 }
@@ -159,14 +163,13 @@ Status ReadMerges(const io::GgufFile& file, Vocabulary* v) {
     return BadInput(
         fmt::format("{} count {} > {}", kKey, merges->count, kMaxMerges));
   }
-  v->merges.reserve(merges->strings.size());
-  for (size_t i = 0; i < merges->strings.size(); ++i) {
-    const std::string_view merge = merges->strings[i];
+  size_t i = 0;
+  for (const std::string_view merge : merges->strings()) {
     if (merge.size() > 2 * kMaxTokenBytes + 1) {
       return BadInput(
           fmt::format("{}[{}] too long: {} bytes", kKey, i, merge.size()));
     }
-    const size_t space = merge.find(' ', 1);
+    const size_t space = FindMergeSpace(merge);
     const bool found = space != std::string_view::npos;
     if (!found && merge.substr(0, 1) != " ") {
       return BadInput(fmt::format("{}[{}] {}: no space between two sides", kKey,
@@ -176,13 +179,14 @@ Status ReadMerges(const io::GgufFile& file, Vocabulary* v) {
       return BadInput(
           fmt::format("{}[{}] {}: empty side", kKey, i, Quoted(merge)));
     }
-    v->merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+    ++i;
   }
+  v->merges = merges->strings();
   return {};
 }
 
 Status ReadSpecialIds(const io::GgufFile& file, Vocabulary* v) {
-  const size_t n = v->texts.size();
+  const size_t n = v->tokens.size();
   const auto exists = [&](TokenId id) { return static_cast<size_t>(id) < n; };
   if (v->model == Vocabulary::Model::kSentencePiece) {
     // SentencePiece's own numbering.
@@ -254,14 +258,12 @@ Status CheckChatTemplates(const io::GgufFile& file) {
 }
 
 void IndexTexts(Vocabulary* v) {
-  StringIndex& index = v->index;
-  index.Reserve(v->texts.size());
   size_t n_duplicates = 0, first = 0;
   size_t n_empty = 0, first_empty = 0;
-  for (size_t i = 0; i < v->texts.size(); ++i) {
-    if (v->texts[i].empty()) {
+  for (size_t i = 0; i < v->tokens.size(); ++i) {
+    if (v->tokens[i].empty()) {
       if (n_empty++ == 0) first_empty = i;
-    } else if (!index.Insert(v->texts[i], static_cast<int32_t>(i))) {
+    } else if (!v->tokens.Index(i)) {
       if (n_duplicates++ == 0) first = i;
     }
   }
@@ -272,7 +274,7 @@ void IndexTexts(Vocabulary* v) {
     v->warnings.push_back(fmt::format(
         "tokenizer.ggml.tokens[{}] {} duplicate of tokens[{}]{}: the first is "
         "used",
-        first, Quoted(v->texts[first]), index.Find(v->texts[first]),
+        first, Quoted(v->tokens[first]), v->tokens.Find(v->tokens[first]),
         others(n_duplicates)));
   }
   if (n_empty > 0) {

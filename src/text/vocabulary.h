@@ -6,13 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "etalon/status.h"
 #include "io/gguf.h"
 #include "text/pre_tokenizers.h"
-#include "text/string_index.h"
+#include "text/token_table.h"
 #include "text/tokenizer.h"
 
 namespace etalon::text {
@@ -28,12 +27,10 @@ struct Vocabulary {
 
   Model model = Model::kSentencePiece;
   const PreTokenizer* pre = nullptr;  // byte-pair models only
-  std::vector<std::string> texts;
-  StringIndex index;  // text -> id, the first of equals; refers to `texts`
+  TokenTable tokens;  // finds the first of equals, never an empty one
   std::vector<TokenType> types;
-  std::vector<float> scores;                                  // SentencePiece
-  std::vector<std::pair<std::string_view, std::string_view>>  // views into
-      merges;                                                 // the file
+  std::vector<float> scores;  // SentencePiece models only
+  io::GgufStrings merges;     // byte-pair models only: "left right"
   std::optional<TokenId> bos, eos, eot, eom, unk;
   bool add_bos = false;
   bool add_eos = false;
@@ -44,8 +41,13 @@ struct Vocabulary {
   std::vector<std::string> warnings;
 };
 
-// The result refers to the file's mapping (merges).
+// The result refers to the file's mapping (tokens, merges).
 Expected<Vocabulary> ReadVocabulary(const io::GgufFile& file);
+
+// The space between the sides of a merge; the left one may begin with another.
+inline size_t FindMergeSpace(std::string_view merge) {
+  return merge.find(' ', 1);
+}
 
 // The byte that "<0xE2>" stands for; nullopt if the text is no such token.
 std::optional<uint8_t> ParseByteToken(std::string_view text);

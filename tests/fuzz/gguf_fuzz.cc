@@ -50,10 +50,12 @@ void ReadKv(const GgufFile& file, const GgufKv& kv) {
   if (const auto array = file.GetArray(kv.key)) {
     const GgufArray& a = **array;
     if (a.element_type == GgufType::kString) {
-      Require(a.strings.size() == a.count);
-      for (const std::string_view s : a.strings) {
+      uint64_t n = 0;
+      for (const std::string_view s : a.strings()) {
         for (const char c : s) sum += static_cast<uint8_t>(c);
+        ++n;
       }
+      Require(n == a.count);
     } else {
       for (uint64_t i = 0; i < a.count; ++i) {
         sum += static_cast<uint64_t>(a.Integer(i)) + (a.Number(i) > 0);

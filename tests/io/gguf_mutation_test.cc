@@ -53,7 +53,7 @@ void ReadAll(const GgufFile& file) {
       for (const char c : *s) g_sink += static_cast<uint8_t>(c);
     }
     if (const auto a = file.GetArray(kv.key)) {
-      for (const std::string_view s : (*a)->strings) {
+      for (const std::string_view s : (*a)->strings()) {
         for (const char c : s) g_sink += static_cast<uint8_t>(c);
       }
       if ((*a)->element_type == GgufType::kString) continue;

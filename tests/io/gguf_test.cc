@@ -126,10 +126,21 @@ TEST(GgufFile, StringArraysAreViews) {
   b.Header(0, 1).Str("s").U32(9).U32(8).U64(3).Str("a").Str("").Str("bcd");
   const GgufFile file = MustParse(b);
   const GgufArray& s = **file.GetArray("s");
-  EXPECT_THAT(s.strings, ElementsAre("a", "", "bcd"));
-  EXPECT_TRUE(s.raw.empty());
-  EXPECT_EQ(static_cast<const void*>(s.strings[2].data()),
+  EXPECT_EQ(s.strings().size(), 3u);
+  const std::vector<std::string_view> views(s.strings().begin(),
+                                            s.strings().end());
+  EXPECT_THAT(views, ElementsAre("a", "", "bcd"));
+  EXPECT_EQ(static_cast<const void*>(views[2].data()),
             file.bytes().data() + file.bytes().size() - 3);
+}
+
+TEST(GgufFile, NumbersAreNoStrings) {
+  Bytes b;
+  b.Header(0, 1).Str("n").U32(9).U32(10).U64(2).U64(3).U64(~uint64_t{0});
+  const GgufFile file = MustParse(b);
+  const GgufStrings strings = (*file.GetArray("n"))->strings();
+  EXPECT_EQ(strings.size(), 0u);
+  EXPECT_EQ(strings.begin(), strings.end());
 }
 
 TEST(GgufFile, TensorsPointIntoTheFile) {

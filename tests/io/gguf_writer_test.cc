@@ -29,7 +29,6 @@ std::string Key(const GgufValue& value) {
         } else if constexpr (std::is_same_v<T, GgufArray>) {
           b.U32(static_cast<uint32_t>(v.element_type)).U64(v.count);
           for (const std::byte x : v.raw) b.U8(static_cast<uint8_t>(x));
-          for (const std::string_view s : v.strings) b.Str(s);
         } else if constexpr (std::is_same_v<T, bool>) {
           b.U8(v);
         } else {
@@ -135,10 +134,12 @@ std::string AddRandomKv(GgufWriter& w, const std::string& key) {
       const auto x = *rc::gen::container<std::vector<std::string>>(
           rc::gen::container<std::string>(rc::gen::arbitrary<char>()));
       RC_ASSERT(w.AddStrings(key, x).has_value());
+      Bytes raw;
+      for (const std::string& s : x) raw.Str(s);
       GgufArray a;
       a.element_type = GgufType::kString;
       a.count = x.size();
-      a.strings.assign(x.begin(), x.end());
+      a.raw = raw.span();
       return Key({GgufType::kArray, a});
     }
   }
