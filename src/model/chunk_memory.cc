@@ -63,9 +63,9 @@ size_t ScratchBytes(const Model& model, size_t n, const SessionOptions& o) {
 size_t ChooseBatch(const Model& model, const SessionOptions& o) {
   const Hyperparameters& hp = model.hyperparameters();
   // The program, its libraries and its stacks take 10 MiB, a vocabulary up to
-  // 96 bytes for each token.
+  // 40 bytes for each token with its merge.
   constexpr size_t kPromise = size_t{54} << 20;
-  const size_t budget = kPromise - std::min(kPromise, 96 * hp.n_vocab);
+  const size_t budget = kPromise - std::min(kPromise, 40 * hp.n_vocab);
   const size_t moe = hp.n_experts > 0 ? 1 : 0;
   const size_t floats =
       (2 + moe) * hp.model_dim + hp.rope.rotary_dim + hp.n_experts;
