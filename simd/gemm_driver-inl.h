@@ -231,7 +231,6 @@ HWY_INLINE void GemvColumn(const GemmRows& g, const GemmActivations& x,
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
-    PrefetchChunk<Block>(rows, b);
     GemvChunk<Block>(rows, b, n, x, b / kBlocks, acc);
   }
   HWY_ALIGN float sums[kPanelRows];

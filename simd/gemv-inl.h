@@ -1,10 +1,16 @@
 // One activation row: quants go from the file's bytes through registers into
 // the products, no panel in between. Included without a guard, once per tier,
 // after gemm_tile-inl.h.
+// What memory can deliver bounds these products, so they are arranged round
+// their prefetches. Those of a chunk are spread over its arithmetic: in a burst
+// they would wait for the few line fill buffers of the core, and the products
+// with them.
 
 HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
 namespace ETALON_TIER {
+
+inline constexpr size_t kCacheLine = 64;
 
 // acc + the sum of four u8 * s8 products per lane.
 template <class F>
@@ -26,17 +32,29 @@ HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
 #endif
 }
 
+// Bytes ahead of the current block: four blocks of Q4_K.
+inline constexpr size_t kGemvAhead = 576;
+
+// Lines that a row's part of a chunk touches, but for one that it may share
+// with the next chunk.
+template <class Block>
+inline constexpr size_t kChunkCacheLines =
+    (kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
+
 // A sink of gemm_unpack-inl.h: one accumulator per sub-block, scaled when the
 // scales arrive after the quants.
-template <class F>
+template <class Block>
 class GemvSink {
  public:
+  using F = PanelFormat<Block>;
   static constexpr bool kScalesFirst = false;
   static constexpr size_t kSums = F::kSuper ? F::kScales : 1;
 
-  // x and words: qs and sums (or pairs) of the chunk; start: of the sum.
-  HWY_INLINE GemvSink(const int8_t* x, const int32_t* words, VecI32 start)
-      : x_(x), words_(words) {
+  // x and words: qs and sums (or pairs) of the chunk; start: of the sum. With
+  // its products a super-block prefetches what lies `ahead` bytes into `rows`.
+  HWY_INLINE GemvSink(const int8_t* x, const int32_t* words, VecI32 start,
+                      const std::byte* const* rows, size_t ahead)
+      : x_(x), words_(words), rows_(rows), ahead_(ahead) {
 #pragma GCC unroll 16
     for (size_t i = 0; i < kSums; ++i) sub_[i] = hn::Zero(TileI32());
     if constexpr (!F::kSuper) sub_[0] = start;
@@ -44,6 +62,15 @@ class GemvSink {
     mins_ = hn::Zero(TileI32());
   }
   HWY_INLINE void Quad(size_t line, VecU32 v) {
+    if constexpr (F::kSuper) {
+      constexpr size_t kPerRow = kChunkCacheLines<Block>;
+      constexpr size_t kAll = kTileLanes * kPerRow;
+      static_assert(kAll <= F::kQuads);
+      const size_t i = line * kAll / F::kQuads;
+      if (i != (line + 1) * kAll / F::kQuads) {
+        hwy::Prefetch(rows_[i / kPerRow] + ahead_ + i % kPerRow * kCacheLine);
+      }
+    }
     VecI32& sub = sub_[F::kSuper ? line / (F::kSub / 4) : 0];
     sub = DotQuad<F>(sub, hn::BitCast(TileI32(), v), x_ + 4 * line);
   }
@@ -72,6 +99,8 @@ class GemvSink {
  private:
   const int8_t* x_;
   const int32_t* words_;
+  const std::byte* const* rows_;
+  size_t ahead_;
   VecI32 sub_[kSums];
   VecI32 sum_, mins_;
   VecF d_ = hn::Zero(TileF()), m_ = hn::Zero(TileF());
@@ -85,13 +114,15 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
   using F = PanelFormat<Block>;
   const int8_t* qs = x.QsAt(chunk, 0);
   const float* dx = x.DAt(chunk, 0);
+  const size_t ahead = first * sizeof(Block) + kGemvAhead;
   if constexpr (F::kSuper) {
     const int32_t* words =
         F::kHasMin ? x.PairsAt(chunk, 0) : x.SumsAt(chunk, 0);
 #pragma GCC unroll 2
     for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
-      GemvSink<F> sink(qs, words, hn::Zero(TileI32()));
-      UnpackSuper<Block>(rows + v * kTileLanes, first * sizeof(Block), sink);
+      const std::byte* const* mine = rows + v * kTileLanes;
+      GemvSink<Block> sink(qs, words, hn::Zero(TileI32()), mine, ahead);
+      UnpackSuper<Block>(mine, first * sizeof(Block), sink);
       acc[v] = sink.AddTo(acc[v], dx[0]);
     }
   } else {
@@ -99,13 +130,23 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
     words.template Load<Block>(rows, first, n);
     const int32_t* sum_x = x.SumsAt(chunk, 0);
     for (size_t b = 0; b < n; ++b) {
+      // Two rows with each of the eight blocks; a last chunk of fewer leaves
+      // some out.
+#pragma GCC unroll 2
+      for (size_t lane = 2 * b; lane < 2 * b + 2; ++lane) {
+#pragma GCC unroll 8
+        for (size_t i = 0; i < kChunkCacheLines<Block>; ++i) {
+          hwy::Prefetch(rows[lane] + ahead + i * kCacheLine);
+        }
+      }
 #pragma GCC unroll 2
       for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
         const VecI32 start = F::kOffset != 0 && !TakesSigned<F>()
                                  ? hn::Set(TileI32(), -F::kOffset * sum_x[b])
                                  : hn::Zero(TileI32());
-        GemvSink<F> sink(qs + b * F::kBlock, sum_x + b, start);
-        Unpack(static_cast<const Block*>(nullptr), rows + v * kTileLanes,
+        const std::byte* const* mine = rows + v * kTileLanes;
+        GemvSink<Block> sink(qs + b * F::kBlock, sum_x + b, start, mine, ahead);
+        Unpack(static_cast<const Block*>(nullptr), mine,
                (first + b) * sizeof(Block),
                hn::Load(TileU32(), &words.word[b][v * kTileLanes]), sink);
         acc[v] = sink.AddTo(acc[v], dx[b]);

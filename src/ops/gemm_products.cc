@@ -13,7 +13,6 @@
 namespace etalon::ops {
 namespace {
 
-constexpr size_t kRowUnit = 16;
 // For one token, and for many: the rows of a task share the tokens' cache
 // lines.
 constexpr size_t kGemvTasksPerThread = 8;
@@ -25,15 +24,25 @@ size_t Blocks(size_t rows, size_t task_rows) {
 
 }  // namespace
 
-size_t TaskRows(size_t total_rows, size_t m, int n_threads) {
+// One token streams weights, best in long runs; many multiply panels two by
+// two. One token's task is walked in 16 runs of rows at a time, and K most
+// often has a large power of two in it: with runs of even length the streams
+// would meet in a few sets of the caches and drive each other out. So every
+// second cut moves by a panel where lengths would be even.
+RowTasks::RowTasks(size_t total_rows, size_t m, int n_threads) {
   const size_t n_tasks = (m > 1 ? kGemmTasksPerThread : kGemvTasksPerThread) *
                          static_cast<size_t>(n_threads);
-  // One token streams weights, best in long runs; many multiply panels two by
-  // two.
   const size_t unit = m > 1 ? 2 * kRowUnit : kRowUnit;
   const size_t wanted =
       m > 1 ? Blocks(total_rows, n_tasks) : total_rows / n_tasks + 1;
-  return std::clamp(Blocks(wanted, unit) * unit, unit, kMaxTaskRows);
+  rows_ = std::clamp(Blocks(wanted, unit) * unit, unit, kMaxTaskRows);
+  shift_ = m == 1 && rows_ / kRowUnit % 2 == 0 ? kRowUnit : 0;
+}
+
+size_t RowTasks::Count(size_t n_rows) const { return Blocks(n_rows, rows_); }
+
+size_t RowTasks::Begin(size_t task, size_t n_rows) const {
+  return std::min(task * rows_ + task % 2 * shift_, n_rows);
 }
 
 Status CheckWeights(std::string_view what, const WeightMatrix& w, size_t k) {
@@ -120,20 +129,21 @@ void RunProducts(std::span<const GemmProduct> products, size_t max_m,
   n_threads = std::max(n_threads, 1);
   size_t total_rows = 0;
   for (const GemmProduct& p : products) total_rows += p.rows.weights.rows;
-  const size_t task_rows = TaskRows(total_rows, max_m, n_threads);
+  const RowTasks tasks(total_rows, max_m, n_threads);
   size_t n_tasks = 0;
   for (const GemmProduct& p : products) {
-    n_tasks += Blocks(p.rows.weights.rows, task_rows);
+    n_tasks += tasks.Count(p.rows.weights.rows);
   }
   const size_t thread_bytes = simd::GemmScratchBytes(max_m, max_k);
   ParallelFor(n_tasks, n_threads, [&](size_t task, int thread) {
     const GemmProduct* p = products.data();
-    for (size_t n; task >= (n = Blocks(p->rows.weights.rows, task_rows)); ++p) {
+    for (size_t n; task >= (n = tasks.Count(p->rows.weights.rows)); ++p) {
       task -= n;
     }
     simd::GemmRows rows = p->rows;
-    rows.row_begin = task * task_rows;
-    rows.row_end = std::min(rows.row_begin + task_rows, rows.weights.rows);
+    rows.row_begin = tasks.Begin(task, rows.weights.rows);
+    rows.row_end = tasks.Begin(task + 1, rows.weights.rows);
+    if (rows.row_begin == rows.row_end) return;
     std::byte* mine = scratch + static_cast<size_t>(thread) * thread_bytes;
     if (p->q != nullptr) {
       simd::GemmQuantized(rows, *p->q, mine);

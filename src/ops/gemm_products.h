@@ -38,10 +38,33 @@ size_t QuantiseRowsBytes(size_t rows, size_t cols, int n_threads);
 // Bytes of scratch for n_threads running products of at most m x k.
 size_t ProductScratchBytes(size_t m, size_t k, int n_threads);
 
-// Weight rows of one task for m tokens, a whole number of panels: enough tasks
-// that threads finish together. Where rows are cut never shows in the result.
+// Rows of a panel, and at most this many between the cuts of RowTasks.
+inline constexpr size_t kRowUnit = 16;
 inline constexpr size_t kMaxTaskRows = 256;
-size_t TaskRows(size_t total_rows, size_t m, int n_threads);
+
+// How the rows of a weight matrix are cut into tasks. Where never shows in the
+// result.
+class RowTasks {
+ public:
+  // Of any region.
+  static constexpr size_t kLongestTask = kMaxTaskRows + kRowUnit;
+
+  // A region over total_rows weight rows, of one matrix or several, and m
+  // tokens: enough tasks that threads finish together.
+  RowTasks(size_t total_rows, size_t m, int n_threads);
+
+  // Of this region's longest task.
+  size_t LongestTask() const { return rows_ + shift_; }
+  // Tasks of a matrix of n_rows.
+  size_t Count(size_t n_rows) const;
+  // Rows Begin(task, n_rows) .. Begin(task + 1, n_rows) - 1, a whole number of
+  // panels but for the last task, which may be empty.
+  size_t Begin(size_t task, size_t n_rows) const;
+
+ private:
+  size_t rows_;   // between cuts
+  size_t shift_;  // how far every second cut moves
+};
 
 // All products, cut into blocks of weight rows, in one parallel region.
 // `scratch` holds ProductScratchBytes for the largest m and k.

@@ -63,7 +63,9 @@ simd::GemmRows RowBlock(const GemmPart& part, size_t begin, size_t end,
   return rows;
 }
 
-size_t TileBytes(size_t m) { return m * kMaxTaskRows * sizeof(float); }
+size_t TileBytes(size_t m) {
+  return m * RowTasks::kLongestTask * sizeof(float);
+}
 
 }  // namespace
 
@@ -94,18 +96,18 @@ Status GemmSwiGlu(const GemmSwiGluArgs& args, ExecContext& ctx) {
   ETALON_ASSIGN_OR_RETURN(const std::span<std::byte> scratch,
                           ctx.workspace->Allocate<std::byte>(
                               thread_bytes * static_cast<size_t>(n_threads)));
-  const size_t task_rows = TaskRows(2 * n_rows, x.rows, n_threads);
-  const size_t n_tasks = (n_rows + task_rows - 1) / task_rows;
-  ParallelFor(n_tasks, n_threads, [&](size_t task, int thread) {
+  const RowTasks tasks(2 * n_rows, x.rows, n_threads);
+  ParallelFor(tasks.Count(n_rows), n_threads, [&](size_t task, int thread) {
     std::byte* mine =
         scratch.data() + static_cast<size_t>(thread) * thread_bytes;
-    const size_t begin = task * task_rows;
-    const size_t end = std::min(begin + task_rows, n_rows);
+    const size_t begin = tasks.Begin(task, n_rows);
+    const size_t end = tasks.Begin(task + 1, n_rows);
+    if (begin == end) return;
     std::array<Span2D<float>, 2> tile;
     for (size_t i = 0; i < parts.size(); ++i) {
       tile[i] = {reinterpret_cast<float*>(mine + product_bytes +
                                           i * TileBytes(x.rows)),
-                 x.rows, end - begin, task_rows};
+                 x.rows, end - begin, tasks.LongestTask()};
       const simd::GemmRows rows = RowBlock(*parts[i], begin, end, tile[i]);
       if (q[i] != nullptr) {
         simd::GemmQuantized(rows, *q[i], mine);
