@@ -23,8 +23,8 @@ uint32_t Pair(int lo, int hi) {
 size_t GemmActivationsBytes(TensorType type, size_t rows, size_t cols) {
   const size_t n = (cols + kChunk - 1) / kChunk * (rows + kTileRows);
   const size_t per_row = kChunk + kChunk / BlockOf(type) * sizeof(float) +
-                         (8 + 4) * sizeof(int32_t);
-  return n * per_row + 4 * kAlign;
+                         (8 + 4 + 8) * sizeof(int32_t);
+  return n * per_row + 5 * kAlign;
 }
 
 GemmActivations PlaceGemmActivations(TensorType type, size_t rows, size_t cols,
@@ -42,7 +42,10 @@ GemmActivations PlaceGemmActivations(TensorType type, size_t rows, size_t cols,
   p += Padded(n * a.blocks_per_chunk() * sizeof(float));
   a.sums = reinterpret_cast<int32_t*>(p);
   p += Padded(n * 8 * sizeof(int32_t));
-  if (a.block == kChunk) a.pairs = reinterpret_cast<int32_t*>(p);
+  if (a.block != kChunk) return a;
+  a.pairs = reinterpret_cast<int32_t*>(p);
+  p += Padded(n * 4 * sizeof(int32_t));
+  a.starts = reinterpret_cast<int32_t*>(p);
   return a;
 }
 
@@ -70,6 +73,7 @@ void PackActivationRow(const ActivationRows& x, size_t from, size_t to,
         Pair(sum32(0), sum32(2)), Pair(sum32(1), sum32(3)),
         Pair(sum32(4), sum32(6)), Pair(sum32(5), sum32(7))};
     std::memcpy(out.pairs + at * 4, pairs, sizeof(pairs));
+    for (size_t i = 0; i < 8; ++i) out.starts[at * 8 + i] = -8 * sum32(i);
   }
 }
 

@@ -7,6 +7,8 @@
 //         Q8_K: the 16 int16 sums of 16, two to a word, ascending
 //   pairs [n_chunks, stride_rows, 4]              Q8_K: int16 sums of 32, words
 //         (0, 2), (1, 3), (4, 6), (5, 7), low half first
+//   starts [n_chunks, stride_rows, 8] Q8_K: int32 sums of 32 times -8, which
+//         centre quants of 0 .. 15
 // block is 256 (Q8_K) or 32 (Q8_0). The order of `pairs` is that in which 6-bit
 // mins fall out of their bytes. Where cols is not a multiple of 256 the last
 // chunk is only partly filled.
@@ -32,6 +34,7 @@ struct GemmActivations {
   float* d = nullptr;
   int32_t* sums = nullptr;
   int32_t* pairs = nullptr;
+  int32_t* starts = nullptr;
 
   size_t n_chunks() const { return (cols + kChunk - 1) / kChunk; }
   size_t blocks_per_chunk() const { return block == kChunk ? 1 : 8; }
@@ -48,6 +51,9 @@ struct GemmActivations {
   const int32_t* PairsAt(size_t chunk, size_t row) const {
     return pairs + (chunk * stride_rows + row) * 4;
   }
+  const int32_t* StartsAt(size_t chunk, size_t row) const {
+    return starts + (chunk * stride_rows + row) * 8;
+  }
   // Rows begin .. end - 1.
   GemmActivations Slice(size_t begin, size_t end) const {
     GemmActivations s = *this;
@@ -56,6 +62,7 @@ struct GemmActivations {
     s.d += begin * blocks_per_chunk();
     s.sums += begin * 8;
     if (pairs != nullptr) s.pairs += begin * 4;
+    if (starts != nullptr) s.starts += begin * 8;
     return s;
   }
 };

@@ -221,20 +221,6 @@ static_assert(8 * 63 * 32 * 127 < 1 << 22);
 // The largest digit, L of Q4_K.
 static_assert(kChunk * 225 * 127 < 1 << 24);
 
-// Weights of a later chunk, by row, to be asked for while tiles are multiplied:
-// asked for all at once they stall for as long as memory takes.
-struct Ahead {
-  const std::byte* const* rows;
-  size_t n_rows;
-};
-template <class Block>
-HWY_INLINE void RequestRow(const std::byte* row) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T1);
-  }
-}
-
 // Scratch of one AmxChunk: panels (without quants, where they are digits) of kV
 // row groups, their digits, result tiles. At constant distances from the first
 // digits: one register leads to all of them.

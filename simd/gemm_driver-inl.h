@@ -26,6 +26,9 @@ struct RowMap {
 // With many tokens the products take longer than the reading: neighbouring
 // rows then share a panel, so that results leave a vector at a time.
 inline constexpr size_t kAdjacentFrom = 9;  // tokens
+// Activations of few tokens stay in the cache anyway: better to walk the weight
+// rows in long runs.
+inline constexpr size_t kManyTokens = 64;
 
 inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
   const size_t n_panels = (end - begin + kPanelRows - 1) / kPanelRows;
@@ -83,39 +86,111 @@ HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
 // Accumulators of a token tile, rounded up to what the widest tier writes.
 inline constexpr size_t kAccPadding = 32;
 
-// kV panels side by side: rows c .. c + kV - 1 of every run.
+// Panels of neighbouring rows leave together, token by token: a store per page
+// and panel would wait for the address translation of each.
+HWY_INLINE void StorePanels(const GemmRows& g, const RowMap& map,
+                            size_t c_begin, size_t c_end, const float* acc,
+                            size_t acc_stride, size_t token_begin,
+                            size_t token_end) {
+  size_t c = c_begin;
+  if (map.lane_step == 1) {
+    while (c < c_end && map.At(c, kPanelRows - 1) < map.end) ++c;
+    const size_t row = map.At(c_begin, 0);
+    for (size_t t = token_begin; t < token_end; ++t) {
+      float* out = g.out.data + t * g.out.stride + row;
+      const float* from = acc + (t - token_begin) * kPanelRows;
+      for (size_t i = 0; i < c - c_begin; ++i) {
+        StorePanelRow(g, row + i * kPanelRows, from + i * acc_stride,
+                      out + i * kPanelRows);
+      }
+    }
+  }
+  for (; c < c_end; ++c) {
+    StoreRows(g, map, c, acc + (c - c_begin) * acc_stride, token_begin,
+              token_end);
+  }
+}
+
+using PanelRowPointers = const std::byte* [kPanelRows];
+
+// Blocks b .. b + n - 1, one chunk, of kV panels side by side.
 template <class Block, size_t kV>
+HWY_INLINE void PanelGroup(const PanelRowPointers* rows, size_t b, size_t n,
+                           const GemmActivations& x, size_t token_begin,
+                           size_t token_end, float* acc, size_t acc_stride,
+                           Ahead ahead, std::byte* scratch) {
+  using F = PanelFormat<Block>;
+  const std::byte* panels[kV];
+  float* accs[kV];
+  for (size_t v = 0; v < kV; ++v) {
+    UnpackPanels<Block>(rows[v], b, n, scratch + v * kMaxPanelBytes);
+    panels[v] = scratch + v * kMaxPanelBytes;
+    accs[v] = acc + v * acc_stride;
+  }
+  MultiplyChunk<Block, kV>(panels, x, b / (kChunk / F::kBlock), token_begin,
+                           token_end, n, accs, ahead);
+}
+
+// The rows of up to kGroups panels from `rows` on, at block b.
+template <class Block>
+HWY_INLINE Ahead RowsAt(const PanelRowPointers* rows, size_t n_panels, size_t b,
+                        const std::byte** ahead) {
+  const size_t n = std::min(n_panels, kGroups) * kPanelRows;
+  for (size_t i = 0; i < n; ++i) {
+    ahead[i] = rows[i / kPanelRows][i % kPanelRows] + b * sizeof(Block);
+  }
+  return {ahead, n};
+}
+
+// Panels c_begin .. c_end - 1. Columns outermost: with many tokens a chunk of
+// the activations stays in the second-level cache while all panels meet it,
+// beside the accumulators. What is asked for ahead is then the next group.
+template <class Block>
 HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
-                             const RowMap& map, size_t c, size_t token_begin,
-                             size_t token_end, std::byte* scratch) {
+                             const RowMap& map, size_t c_begin, size_t c_end,
+                             size_t token_begin, size_t token_end,
+                             std::byte* scratch) {
   using F = PanelFormat<Block>;
   constexpr size_t kBlocks = kChunk / F::kBlock;
-  const size_t acc_bytes = (token_end - token_begin + kAccPadding) * kLineBytes;
-  const std::byte* rows[kV][kPanelRows];
-  std::byte* panels[kV];
-  float* acc[kV];
-  for (size_t v = 0; v < kV; ++v) {
+  const size_t n_tokens = token_end - token_begin;
+  const size_t acc_stride = (n_tokens + kAccPadding) * kPanelRows;
+  const size_t n_panels = c_end - c_begin;
+  PanelRowPointers rows[kMaxPanels];
+  for (size_t i = 0; i < n_panels; ++i) {
     for (size_t lane = 0; lane < kPanelRows; ++lane) {
-      rows[v][lane] = g.weights.row(map.Row(c + v, lane));
+      rows[i][lane] = g.weights.row(map.Row(c_begin + i, lane));
     }
-    acc[v] = reinterpret_cast<float*>(scratch + v * acc_bytes);
-    panels[v] = scratch + kV * acc_bytes + v * kMaxPanelBytes;
   }
-  std::memset(scratch, 0, kV * acc_bytes);
+  float* acc = reinterpret_cast<float*>(scratch);
+  scratch += n_panels * acc_stride * sizeof(float);
+  std::memset(acc, 0, n_panels * acc_stride * sizeof(float));
+  const std::byte* ahead[kGroups * kPanelRows];
+  Ahead next = {ahead, 0};
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
-    for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[v], b);
-    for (size_t v = 0; v < kV; ++v) {
-      UnpackPanels<Block>(rows[v], b, n, panels[v]);
+    const auto multiply = [&]<size_t kV>(size_t i) HWY_ATTR {
+      if (n_tokens <= kManyTokens) {
+        for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[i + v], b);
+      } else if (i + kV < n_panels) {
+        next = RowsAt<Block>(rows + i + kV, n_panels - i - kV, b, ahead);
+      } else if (b + kBlocks < n_blocks) {
+        next = RowsAt<Block>(rows, n_panels, b + kBlocks, ahead);
+      } else {
+        next.n_rows = 0;
+      }
+      PanelGroup<Block, kV>(rows + i, b, n, x, token_begin, token_end,
+                            acc + i * acc_stride, acc_stride, next, scratch);
+    };
+    size_t i = 0;
+    if (n_tokens > 1) {
+      for (; i + kGroups <= n_panels; i += kGroups) {
+        multiply.template operator()<kGroups>(i);
+      }
     }
-    const std::byte* w[kV];
-    for (size_t v = 0; v < kV; ++v) w[v] = panels[v];
-    MultiplyChunk<Block, kV>(w, x, b / kBlocks, token_begin, token_end, n, acc);
+    for (; i < n_panels; ++i) multiply.template operator()<1>(i);
   }
-  for (size_t v = 0; v < kV; ++v) {
-    StoreRows(g, map, c + v, acc[v], token_begin, token_end);
-  }
+  StorePanels(g, map, c_begin, c_end, acc, acc_stride, token_begin, token_end);
 }
 
 #if ETALON_TIER_AMX
@@ -175,7 +250,7 @@ HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
   const size_t n_tokens = token_end - token_begin;
   const size_t acc_stride = (n_tokens + kAccPadding) * kPanelRows;
   float* acc = reinterpret_cast<float*>(scratch);
-  scratch += kMaxAmxPanels * acc_stride * sizeof(float);
+  scratch += kMaxPanels * acc_stride * sizeof(float);
   // Super-blocks begin with their first chunk, where there is one.
   if (!PanelFormat<Block>::kSuper || x.n_chunks() == 0) {
     std::memset(acc, 0, (c_end - c_begin) * acc_stride * sizeof(float));
@@ -194,25 +269,7 @@ HWY_INLINE void AmxPanels(const GemmRows& g, const GemmActivations& x,
                           token_end, at, acc_stride, scratch);
     }
   }
-  // Panels of neighbouring rows leave together, token by token: a store per
-  // page and panel would wait for the address translation of each.
-  size_t c = c_begin;
-  if (map.lane_step == 1) {
-    while (c < c_end && map.At(c, kPanelRows - 1) < map.end) ++c;
-    const size_t row = map.At(c_begin, 0);
-    for (size_t t = 0; t < n_tokens; ++t) {
-      float* out = g.out.data + (token_begin + t) * g.out.stride + row;
-      const float* from = acc + t * kPanelRows;
-      for (size_t i = 0; i < c - c_begin; ++i) {
-        StorePanelRow(g, row + i * kPanelRows, from + i * acc_stride,
-                      out + i * kPanelRows);
-      }
-    }
-  }
-  for (; c < c_end; ++c) {
-    StoreRows(g, map, c, acc + (c - c_begin) * acc_stride, token_begin,
-              token_end);
-  }
+  StorePanels(g, map, c_begin, c_end, acc, acc_stride, token_begin, token_end);
 }
 #endif
 
@@ -256,22 +313,19 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
 #if ETALON_TIER_AMX
     // Activations of few tokens stay in the cache anyway: better to walk the
     // weight rows in long runs.
-    const size_t step = t_end - t > 4 * kAmxTokens ? kMaxAmxPanels : kAmxGroups;
+    const size_t step = t_end - t > 4 * kAmxTokens ? kMaxPanels : kAmxGroups;
     for (; c < map.n_panels && t_end - t >= kAmxMinTokens; c += step) {
       AmxPanels<Block>(g, x, map, c, std::min(c + step, map.n_panels), t, t_end,
                        scratch);
     }
 #endif
-    if (t_end - t > 1) {
-      for (; c + kGroups <= map.n_panels; c += kGroups) {
-        PanelColumns<Block, kGroups>(g, x, map, c, t, t_end, scratch);
-      }
-    }
     for (; c < map.n_panels && t_end - t == 1 && x.rows == 1; ++c) {
       GemvColumn<Block>(g, x, map, c);
     }
-    for (; c < map.n_panels; ++c) {
-      PanelColumns<Block, 1>(g, x, map, c, t, t_end, scratch);
+    const size_t width = t_end - t > kManyTokens ? kMaxPanels : kGroups;
+    for (; c < map.n_panels; c += width) {
+      PanelColumns<Block>(g, x, map, c, std::min(c + width, map.n_panels), t,
+                          t_end, scratch);
     }
   }
 }

@@ -212,7 +212,7 @@ void GemmF32(const GemmRows& rows, Span2D<const float> x, std::byte* scratch) {
 size_t GemmScratchBytes(size_t m, size_t k) {
   constexpr size_t kMaxTileRows = 4;
   const size_t quantized =
-      kMaxAmxPanels * (std::min(m, kTokenTile) + 32) * kLineBytes +
+      kMaxPanels * (std::min(m, kTokenTile) + 32) * kLineBytes +
       std::max(kMaxGroups, kAmxGroups) * kMaxPanelBytes + kAmxScratchBytes;
   const size_t dequantized = kMaxTileRows * k * sizeof(float);
   const size_t many =

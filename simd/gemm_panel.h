@@ -79,9 +79,9 @@ static_assert(PanelFormat<BlockQ5_K>::kBytes <= kMaxPanelBytes);
 // stay in the second-level cache.
 inline constexpr size_t kTokenTile = 512;
 inline constexpr size_t kMaxGroups = 2;  // panels side by side
-// AMX: panels whose accumulators stay in the second-level cache, and panels
-// whose digits stay in the first.
-inline constexpr size_t kMaxAmxPanels = 16;
+// Panels that share one pass over the activations: their accumulators stay in
+// the second-level cache. AMX: panels whose digits stay in the first.
+inline constexpr size_t kMaxPanels = 16;
 inline constexpr size_t kAmxGroups = 2;
 // What AMX keeps beside panels and accumulators: digits and result tiles.
 inline constexpr size_t kAmxScratchBytes =

@@ -194,6 +194,77 @@ HWY_INLINE void AddSubBlock(const std::byte* const (&w)[kV], size_t line,
 #endif
 }
 
+// Centred: where a quant minus half its range keeps the sum of a sub-block
+// inside int16 (|x| <= 127), one vpdpwssd scales the sum and adds it, for which
+// vpmulld and vpaddd take three operations: S = sum sc * (sum (q - c) x) + sum
+// c sc * (sum x). The inner sum starts at -c times the sum of its activations,
+// so that quants and activations stay as they are.
+template <class F>
+constexpr int Centre() {
+  constexpr int kHalf = (F::kMax + 1) / 2;
+  const bool fits = static_cast<int>(F::kSub) * kHalf * 127 <= 32767;
+  return ETALON_TIER_VNNI && F::kSuper && F::kOffset == 0 && fits ? kHalf : 0;
+}
+
+#if ETALON_TIER_VNNI
+// c * scale as the int16 pairs that meet the activations' `pairs`.
+template <class F>
+HWY_INLINE void CentrePairs(const std::byte* panel, std::byte* pairs) {
+  static_assert(Centre<F>() == 8 && F::kScales == 8);
+  const auto scale = [&](size_t s) HWY_ATTR {
+    return LoadLine(panel + (F::kScaleLine + s) * kLineBytes);
+  };
+#pragma GCC unroll 4
+  for (size_t p = 0; p < F::kPairs; ++p) {
+    const size_t s = p + (p & 2);  // 0, 1, 4, 5
+    const VecI32 both = hn::Or(scale(s), hn::ShiftLeft<16>(scale(s + 2)));
+    hn::StoreU(hn::ShiftLeft<3>(both), TileI32(),
+               reinterpret_cast<int32_t*>(pairs + p * kLineBytes));
+  }
+}
+
+// sums[v][t] += scale[v] * (start[t] + sum of w[v] * x[t]), one sub-block.
+template <class F, size_t kV, size_t kT>
+HWY_INLINE void AddCentred(const std::byte* const (&w)[kV], size_t s,
+                           const int8_t* x, const int32_t* starts,
+                           VecI32 (&sums)[kV][kT]) {
+  constexpr size_t kSubQuads = F::kSub / 4;
+  VecI32 a[kV][kT];
+#pragma GCC unroll 8
+  for (size_t v = 0; v < kV; ++v) {
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kT; ++t) a[v][t] = BroadcastWord(starts + 8 * t + s);
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kSubQuads; ++i) {
+    VecI32 q[kV];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kV; ++v) {
+      q[v] = LoadLine(w[v] + (s * kSubQuads + i) * kLineBytes);
+    }
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kT; ++t) {
+      const VecI32 xs = BroadcastWord(x + t * kChunk + s * F::kSub + 4 * i);
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kV; ++v) {
+        a[v][t].raw = _mm512_dpbusd_epi32(a[v][t].raw, q[v].raw, xs.raw);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t v = 0; v < kV; ++v) {
+    // Its upper half is 0, and so takes no part.
+    const VecI32 scale = LoadLine(w[v] + (F::kScaleLine + s) * kLineBytes);
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kT; ++t) {
+      sums[v][t] = DotPairs(sums[v][t], a[v][t], scale);
+      // Kept in its register: g++ would move it at the end of every round.
+      asm("" : "+v"(sums[v][t].raw));
+    }
+  }
+}
+#endif
+
 // acc + d * dx * sum (then + dm * dx * mins), each product rounded once.
 template <class F>
 HWY_INLINE VecF AddBlock(VecF acc, VecF d, [[maybe_unused]] VecF dm, VecF dx,
@@ -220,9 +291,11 @@ HWY_INLINE VecI32 DotSums(const std::byte* w, const int32_t* words) {
 }
 
 // One chunk of kT tokens x kV vectors of rows. w[v] and acc[v] point at the
-// first row of a vector; acc tokens are kPanelRows apart.
+// first row of a vector; acc tokens are kPanelRows apart. centres: CentrePairs
+// of the panels, kPairs lines each.
 template <class F, size_t kV, size_t kT>
 HWY_INLINE void TileStep(const std::byte* const (&panels)[kV],
+                         [[maybe_unused]] const std::byte* centres,
                          const GemmActivations& x, size_t chunk, size_t token,
                          size_t n_blocks, float* const (&acc)[kV]) {
   const int8_t* qs = x.QsAt(chunk, token);
@@ -234,9 +307,31 @@ HWY_INLINE void TileStep(const std::byte* const (&panels)[kV],
 #pragma GCC unroll 8
       for (size_t t = 0; t < kT; ++t) sums[v][t] = hn::Zero(TileI32());
     }
-    for (size_t s = 0; s < F::kScales; ++s) {
-      AddSubBlock<F, F::kSub / 4, kV, kT>(
-          panels, s * (F::kSub / 4), qs + s * F::kSub, F::kScaleLine + s, sums);
+    if constexpr (Centre<F>() != 0) {
+#if ETALON_TIER_VNNI
+#pragma GCC unroll 4
+      for (size_t p = 0; p < F::kPairs; ++p) {
+#pragma GCC unroll 8
+        for (size_t t = 0; t < kT; ++t) {
+          const VecI32 xs = BroadcastWord(x.PairsAt(chunk, token) + 4 * t + p);
+#pragma GCC unroll 8
+          for (size_t v = 0; v < kV; ++v) {
+            const std::byte* line = centres + (v * F::kPairs + p) * kLineBytes;
+            sums[v][t] = DotPairs(sums[v][t], LoadLine(line), xs);
+          }
+        }
+      }
+      const int32_t* starts = x.StartsAt(chunk, token);
+      for (size_t s = 0; s < F::kScales; ++s) {
+        AddCentred<F, kV, kT>(panels, s, qs, starts, sums);
+      }
+#endif
+    } else {
+      for (size_t s = 0; s < F::kScales; ++s) {
+        AddSubBlock<F, F::kSub / 4, kV, kT>(panels, s * (F::kSub / 4),
+                                            qs + s * F::kSub, F::kScaleLine + s,
+                                            sums);
+      }
     }
 #pragma GCC unroll 8
     for (size_t v = 0; v < kV; ++v) {
@@ -297,6 +392,21 @@ HWY_INLINE void TileStep(const std::byte* const (&panels)[kV],
   }
 }
 
+// Weights of a later chunk, by row, to be asked for while tiles are multiplied:
+// asked for all at once they stall for as long as memory takes.
+struct Ahead {
+  const std::byte* const* rows;
+  size_t n_rows;
+};
+template <class Block>
+HWY_INLINE void RequestRow(const std::byte* row) {
+  constexpr int kSecondLevel = 2;
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
+    __builtin_prefetch(row + i, 0, kSecondLevel);
+  }
+}
+
 // All tokens against the panels of `groups` row groups. Register tiles: 6
 // tokens x 2 zmm leave 8 registers for operands beside two accumulators each.
 #if ETALON_TIER_VNNI
@@ -309,13 +419,18 @@ inline constexpr size_t kGroups = 1, kMaxTokens = 4;
 inline constexpr size_t kGroups = 1, kMaxTokens = 1;
 #endif
 
-template <class F, size_t kV, size_t kT>
+template <class Block, size_t kV, size_t kT>
 HWY_INLINE void TokenLoop(const std::byte* const (&panels)[kV],
-                          const GemmActivations& x, size_t chunk, size_t begin,
-                          size_t end, size_t n_blocks, float* const (&acc)[kV],
-                          size_t acc_begin) {
+                          const std::byte* centres, const GemmActivations& x,
+                          size_t chunk, size_t begin, size_t end,
+                          size_t n_blocks, float* const (&acc)[kV],
+                          size_t acc_begin, Ahead ahead) {
   size_t t = begin;
   for (; t + kT <= end; t += kT) {
+    if (ahead.n_rows > 0) {
+      RequestRow<Block>(*ahead.rows++);
+      --ahead.n_rows;
+    }
     for (size_t lane = 0; lane < kPanelRows; lane += kTileLanes) {
       const std::byte* w[kV];
       float* a[kV];
@@ -324,12 +439,14 @@ HWY_INLINE void TokenLoop(const std::byte* const (&panels)[kV],
         w[v] = panels[v] + 4 * lane;
         a[v] = acc[v] + (t - acc_begin) * kPanelRows + lane;
       }
-      TileStep<F, kV, kT>(w, x, chunk, t, n_blocks, a);
+      TileStep<PanelFormat<Block>, kV, kT>(w, centres, x, chunk, t, n_blocks,
+                                           a);
     }
   }
   if constexpr (kT > 1) {
     constexpr size_t kNext = kT > 2 ? 2 : 1;
-    TokenLoop<F, kV, kNext>(panels, x, chunk, t, end, n_blocks, acc, acc_begin);
+    TokenLoop<Block, kV, kNext>(panels, centres, x, chunk, t, end, n_blocks,
+                                acc, acc_begin, ahead);
   }
 }
 
@@ -337,9 +454,22 @@ template <class Block, size_t kV>
 HWY_NOINLINE void MultiplyChunk(const std::byte* const (&panels)[kV],
                                 const GemmActivations& x, size_t chunk,
                                 size_t begin, size_t end, size_t n_blocks,
-                                float* const (&acc)[kV]) {
-  TokenLoop<PanelFormat<Block>, kV, kMaxTokens>(panels, x, chunk, begin, end,
-                                                n_blocks, acc, begin);
+                                float* const (&acc)[kV], Ahead ahead) {
+#if ETALON_TIER_VNNI
+  using F = PanelFormat<Block>;
+  constexpr bool kCentred = Centre<F>() != 0;
+  constexpr size_t kBytes = kCentred ? F::kPairs * kLineBytes : 1;
+  alignas(kLineBytes) std::byte centres[kV * kBytes];
+  if constexpr (kCentred) {
+    for (size_t v = 0; v < kV; ++v) {
+      CentrePairs<F>(panels[v], centres + v * kBytes);
+    }
+  }
+#else
+  const std::byte* const centres = nullptr;
+#endif
+  TokenLoop<Block, kV, kMaxTokens>(panels, centres, x, chunk, begin, end,
+                                   n_blocks, acc, begin, ahead);
 }
 
 }  // namespace ETALON_TIER

@@ -83,7 +83,8 @@ Status GemmNt(const float* a, const float* b, const float* bias, float* c,
 // b of any weight type, a in f32 against exactly dequantised weights.
 Status GemmNtQuant(const float* a, const void* b, const float* bias, float* c,
                    int m, int n, int k, TensorType dtype, ExecContext& ctx);
-// a as Q8_K blocks [M][K / 256] with |q| <= 127, b as Q4_K blocks.
+// a as Q8_K blocks [M][K / 256] with |q| <= 127 and true bsums, b as Q4_K
+// blocks.
 Status GemmNtQ4KQ8K(const void* a_q8, const void* b, const float* bias,
                     float* c, int m, int n, int k, ExecContext& ctx);
 

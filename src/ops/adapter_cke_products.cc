@@ -1,3 +1,4 @@
+#include <numeric>
 #include <vector>
 
 #include "etalon/layer_adapters.h"
@@ -80,8 +81,15 @@ Status GemmNtQ4KQ8K(const void* a_q8, const void* b, const float* bias,
                                   kOp, r, i * kQkK + j));
         row.qs[i * kQkK + j] = block.qs[j];
       }
-      std::copy(std::begin(block.bsums), std::end(block.bsums),
-                row.bsums + i * (kQkK / 16));
+      for (size_t s = 0; s < kQkK / 16; ++s) {
+        const int8_t* const qs = block.qs + 16 * s;
+        const int sum = std::accumulate(qs, qs + 16, 0);
+        ETALON_ENSURE(block.bsums[s] == sum,
+                      fmt::format("{}: a_q8 row {} block {} bsums[{}] is {}, "
+                                  "need {}, the sum of its elements",
+                                  kOp, r, i, s, block.bsums[s], sum));
+        row.bsums[i * (kQkK / 16) + s] = block.bsums[s];
+      }
     }
     simd::PackActivationRow(row.View(), 0, r, q);
   }

@@ -143,6 +143,11 @@ TEST_F(LayerAdapters, B26_B27_Q4KTimesQ8KFromTheExactBlockIntegers) {
       EXPECT_EQ(c.at(m, n), acc + bias.at(0, n)) << m << ", " << n;
     }
   }
+  // Kernels take sums from bsums: false ones would differ from tier to tier.
+  q8[1].bsums[3] = static_cast<int16_t>(q8[1].bsums[3] + 1);
+  ExpectError(
+      GemmNtQ4KQ8K(q8.data(), w.data(), nullptr, c.data(), kM, kN, kK, ctx_),
+      "a_q8 row 0 block 1 bsums[3] is ");
   q8[1].qs[5] = -128;
   ExpectError(
       GemmNtQ4KQ8K(q8.data(), w.data(), nullptr, c.data(), kM, kN, kK, ctx_),

@@ -76,6 +76,11 @@ TEST_F(GemmKernelTest, BlockSumsAreTheExactIntegers) {
     const TypeTraits& traits = GetTypeTraits(type);
     const size_t k = traits.block_size;
     RandomWeights w = MakeWeights(type, kN, k, rng);
+    // Two rows and two tokens make sub-blocks as large as they can be: largest
+    // and smallest quants under the largest scales.
+    std::memset(w.bytes.data(), 0xff, traits.block_bytes);
+    std::memset(&w.bytes[w.stride_bytes], 0, traits.block_bytes);
+    std::memset(&w.bytes[w.stride_bytes], 0xff, 16);
     constexpr uint16_t kOne = 0x3c00;
     for (size_t n = 0; n < kN; ++n) {
       std::byte* block = &w.bytes[n * w.stride_bytes];
@@ -92,6 +97,7 @@ TEST_F(GemmKernelTest, BlockSumsAreTheExactIntegers) {
       x[i] = i % k == 5 ? -127.0f
                         : static_cast<float>(static_cast<int>(rng.Below(255))) -
                               127.0f;
+      if (i < 2 * k && i % k != 5) x[i] = i < k ? 127.0f : -127.0f;
     }
     const Activations a(ActivationTypeFor(type), {x.data(), kM, k});
     ASSERT_EQ(*a.view.DAt(0, kM - 1), 1.0f);
@@ -186,6 +192,33 @@ TEST_F(GemmKernelTest, TokenTilesDoNotShow) {
         EXPECT_EQ(BitDiff(out, want), 0u)
             << TypeName(type) << " " << SimdTierName(tier) << " M=" << m;
       }
+    }
+  }
+}
+
+// More panels than one walk over the columns takes, a last one of few rows, and
+// a last chunk that blocks of 32 fill only partly.
+TEST_F(GemmKernelTest, PanelGroupsDoNotShow) {
+  Random rng(24);
+  constexpr size_t kN = 16 * 17 + 3, kM = 67;
+  for (const TensorType type : {TensorType::kQ4_K, TensorType::kQ8_0}) {
+    const size_t k = type == TensorType::kQ4_K ? 768 : 544;
+    const RandomWeights w = MakeWeights(type, kN, k, rng);
+    const std::vector<float> x = rng.Vector(Family::kNormal, kM * k);
+    const Span2D<const float> in(x.data(), kM, k);
+    const Activations a(ActivationTypeFor(type), in);
+    const std::vector<float> want =
+        test::OracleGemm(w.view(), in, false, nullptr, 1.0f);
+    for (const SimdTier tier : SupportedSimdTiers()) {
+      ASSERT_TRUE(SetActiveSimdTier(tier));
+      std::vector<float> out(kM * kN);
+      GemmRows rows;
+      rows.weights = w.view();
+      rows.out = {out.data(), kM, kN};
+      rows.row_end = kN;
+      Multiply(rows, a.view);
+      EXPECT_EQ(BitDiff(out, want), 0u)
+          << TypeName(type) << " " << SimdTierName(tier);
     }
   }
 }
