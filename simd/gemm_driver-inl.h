@@ -311,9 +311,7 @@ HWY_NOINLINE void GemmBlocks(const GemmRows& g, const GemmActivations& x,
     const size_t t_end = std::min(t + kTokenTile, x.rows);
     size_t c = 0;
 #if ETALON_TIER_AMX
-    // Activations of few tokens stay in the cache anyway: better to walk the
-    // weight rows in long runs.
-    const size_t step = t_end - t > 4 * kAmxTokens ? kMaxPanels : kAmxGroups;
+    const size_t step = t_end - t > kManyTokens ? kMaxPanels : kAmxGroups;
     for (; c < map.n_panels && t_end - t >= kAmxMinTokens; c += step) {
       AmxPanels<Block>(g, x, map, c, std::min(c + step, map.n_panels), t, t_end,
                        scratch);

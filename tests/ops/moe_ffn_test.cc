@@ -37,6 +37,11 @@ struct Experts {
   }
 };
 
+struct Mix {
+  TensorType gate, up, down;
+  Activations activations;
+};
+
 class MoeFfnTest : public testing::Test {
  protected:
   MoeFfnTest() { ctx_.workspace = &workspace_; }
@@ -77,10 +82,6 @@ class MoeFfnTest : public testing::Test {
 TEST_F(MoeFfnTest, BatchingByExpertChangesNoBit) {
   SCOPED_TRACE(test::SeedNote());
   Random rng(11);
-  struct Mix {
-    TensorType gate, up, down;
-    Activations activations;
-  };
   for (const Mix mix : {Mix{TensorType::kQ4_K, TensorType::kQ4_K,
                             TensorType::kQ6_K, Activations::kAuto},
                         Mix{TensorType::kQ8_0, TensorType::kQ4_K,
@@ -172,10 +173,6 @@ TEST_F(MoeFfnTest, WavesChangeNoBitAndWorkspaceBoundHolds) {
   SCOPED_TRACE(test::SeedNote());
   Random rng(14);
   constexpr size_t kTokens = 700, kUsed = 4, kDim = 768, kHidden = 32;
-  struct Mix {
-    TensorType gate, up, down;
-    Activations activations;
-  };
   for (const Mix mix : {Mix{TensorType::kQ4_K, TensorType::kQ8_0,
                             TensorType::kQ4_0, Activations::kAuto},
                         Mix{TensorType::kQ4_K, TensorType::kF16,

@@ -60,6 +60,26 @@ class GemmKernelTest : public testing::Test {
                                    std::byte{0xFF});
     GemmQuantized(rows, x, Aligned(scratch));
   }
+  // All of w against m tokens of the family, on every tier.
+  void ExpectStatedBits(const RandomWeights& w, size_t m, Family family,
+                        Random& rng) {
+    const std::vector<float> x = rng.Vector(family, m * w.cols);
+    const Span2D<const float> in(x.data(), m, w.cols);
+    const Activations a(ActivationTypeFor(w.type), in);
+    const std::vector<float> want =
+        test::OracleGemm(w.view(), in, false, nullptr, 1.0f);
+    for (const SimdTier tier : SupportedSimdTiers()) {
+      ASSERT_TRUE(SetActiveSimdTier(tier));
+      std::vector<float> out(m * w.rows);
+      GemmRows rows;
+      rows.weights = w.view();
+      rows.out = {out.data(), m, w.rows};
+      rows.row_end = w.rows;
+      Multiply(rows, a.view);
+      EXPECT_EQ(BitDiff(out, want), 0u)
+          << TypeName(w.type) << " " << SimdTierName(tier) << " M=" << m;
+    }
+  }
 };
 
 constexpr TensorType kQuantised[] = {
@@ -172,26 +192,10 @@ TEST_F(GemmKernelTest, RowsOutsideTheRangeAreNotTouched) {
 // More tokens than one pass over the weights takes.
 TEST_F(GemmKernelTest, TokenTilesDoNotShow) {
   Random rng(23);
-  constexpr size_t kN = 19, kK = 256;
   for (const TensorType type : {TensorType::kQ4_K, TensorType::kQ8_0}) {
-    const RandomWeights w = MakeWeights(type, kN, kK, rng);
+    const RandomWeights w = MakeWeights(type, 19, 256, rng);
     for (const size_t m : {512u, 513u, 545u}) {
-      const std::vector<float> x = rng.Vector(Family::kWide, m * kK);
-      const Span2D<const float> in(x.data(), m, kK);
-      const Activations a(ActivationTypeFor(type), in);
-      const std::vector<float> want =
-          test::OracleGemm(w.view(), in, false, nullptr, 1.0f);
-      for (const SimdTier tier : SupportedSimdTiers()) {
-        ASSERT_TRUE(SetActiveSimdTier(tier));
-        std::vector<float> out(m * kN);
-        GemmRows rows;
-        rows.weights = w.view();
-        rows.out = {out.data(), m, kN};
-        rows.row_end = kN;
-        Multiply(rows, a.view);
-        EXPECT_EQ(BitDiff(out, want), 0u)
-            << TypeName(type) << " " << SimdTierName(tier) << " M=" << m;
-      }
+      ExpectStatedBits(w, m, Family::kWide, rng);
     }
   }
 }
@@ -200,26 +204,10 @@ TEST_F(GemmKernelTest, TokenTilesDoNotShow) {
 // a last chunk that blocks of 32 fill only partly.
 TEST_F(GemmKernelTest, PanelGroupsDoNotShow) {
   Random rng(24);
-  constexpr size_t kN = 16 * 17 + 3, kM = 67;
   for (const TensorType type : {TensorType::kQ4_K, TensorType::kQ8_0}) {
     const size_t k = type == TensorType::kQ4_K ? 768 : 544;
-    const RandomWeights w = MakeWeights(type, kN, k, rng);
-    const std::vector<float> x = rng.Vector(Family::kNormal, kM * k);
-    const Span2D<const float> in(x.data(), kM, k);
-    const Activations a(ActivationTypeFor(type), in);
-    const std::vector<float> want =
-        test::OracleGemm(w.view(), in, false, nullptr, 1.0f);
-    for (const SimdTier tier : SupportedSimdTiers()) {
-      ASSERT_TRUE(SetActiveSimdTier(tier));
-      std::vector<float> out(kM * kN);
-      GemmRows rows;
-      rows.weights = w.view();
-      rows.out = {out.data(), kM, kN};
-      rows.row_end = kN;
-      Multiply(rows, a.view);
-      EXPECT_EQ(BitDiff(out, want), 0u)
-          << TypeName(type) << " " << SimdTierName(tier);
-    }
+    ExpectStatedBits(MakeWeights(type, 16 * 17 + 3, k, rng), 67,
+                     Family::kNormal, rng);
   }
 }
 
