@@ -14,8 +14,8 @@
 // After highway.h
 #include "simd/transpose-inl.h"
 
-// One tier only, in the AVX-512 pass: tile instructions are asm, bf16
-// conversions intrinsics of a wider target string.
+// In the AVX-512 pass only: tile instructions are asm, bf16 conversions and
+// products intrinsics of a wider target string.
 #if HWY_TARGET == HWY_AVX3
 #undef HWY_TARGET_STR
 #define HWY_TARGET_STR HWY_TARGET_STR_AVX3 ",avx512bf16"
@@ -23,6 +23,7 @@
 // Then
 #include "simd/attention_bf16_softmax-inl.h"
 // Then
+#include "simd/attention_bf16_dot-inl.h"
 #include "simd/attention_bf16_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -125,7 +126,8 @@ bool PackChunk(const Bf16ChunkArgs& a, size_t n, size_t n_keys,
                     to.values);
 }
 
-void Chunk(const Bf16ChunkArgs& a) {
+template <class Unit>
+HWY_INLINE void ChunkOn(const Bf16ChunkArgs& a) {
   size_t n = 0;
   for (size_t r = 0; r < a.n_rows; ++r) n = std::max(n, a.n_visible[r]);
   if (n == 0) return;
@@ -134,7 +136,7 @@ void Chunk(const Bf16ChunkArgs& a) {
   const size_t depths = Bf16HeadDim(a.head_dim) / kDepth;
   const Scratch at(a.scratch, a.head_dim);
   const bool finite = PackChunk(a, n, n_keys, at);
-  const TileSession session;
+  const Unit unit;
   for (size_t row = 0; row < a.n_rows; row += kBf16Rows) {
     const size_t n_rows = std::min(kBf16Rows, a.n_rows - row);
     size_t most = 0;
@@ -146,23 +148,31 @@ void Chunk(const Bf16ChunkArgs& a) {
     const auto* q =
         reinterpret_cast<const std::byte*>(a.q + row * Bf16HeadDim(a.head_dim));
     for (size_t p = 0; p < keys; p += kDepth) {
-      TileProduct(q, depths * 64, at.keys + p / 16 * depths * kTileBytes,
-                  depths * kTileBytes, depths, at.scores + p * sizeof(float),
-                  kScoreRow);
+      unit.Product(q, depths * 64, at.keys + p / 16 * depths * kTileBytes,
+                   depths * kTileBytes, depths, at.scores + p * sizeof(float),
+                   kScoreRow);
     }
     alignas(64) float keep[kBf16Rows];
     WeighRows(at.scores, kScoreRow, a.n_visible + row, n_rows, keys,
               a.state.m + row, a.state.l + row, keep);
     for (size_t d = 0; d < dim; d += kDepth) {
-      TileProduct(at.scores, kScoreRow,
-                  at.values + d / 16 * (n_keys / kDepth) * kTileBytes,
-                  n_keys / kDepth * kTileBytes, keys / kDepth,
-                  reinterpret_cast<std::byte*>(at.products),
-                  kDepth * sizeof(float));
+      unit.Product(at.scores, kScoreRow,
+                   at.values + d / 16 * (n_keys / kDepth) * kTileBytes,
+                   n_keys / kDepth * kTileBytes, keys / kDepth,
+                   reinterpret_cast<std::byte*>(at.products),
+                   kDepth * sizeof(float));
       AddProducts(at.products, keep, a.n_visible + row, n_rows, d, dim,
                   a.state.o + row * dim);
     }
     if (!finite) AddSpecialValues(at.scores, a, row, n_rows, n);
+  }
+}
+
+void Chunk(const Bf16ChunkArgs& a, bool tiles) {
+  if (tiles) {
+    ChunkOn<TileUnit>(a);
+  } else {
+    ChunkOn<DotUnit>(a);
   }
 }
 
@@ -189,15 +199,23 @@ namespace etalon::simd {
 
 #if HWY_ARCH_X86
 namespace N_AVX3_BF16 {
-void Chunk(const Bf16ChunkArgs& a);
+void Chunk(const Bf16ChunkArgs& a, bool tiles);
 void PackQueries(const float* const* rows, size_t n_rows, size_t head_dim,
                  float factor, uint16_t* q);
 }  // namespace N_AVX3_BF16
 #endif
 
+namespace {
+
+[[maybe_unused]] bool HasTiles() {
+  return ActiveSimdTier() >= SimdTier::kAmx && GetCpuFeatures().amx_bf16;
+}
+
+}  // namespace
+
 bool HasAttentionBf16() {
-  const CpuFeatures& f = GetCpuFeatures();
-  return ActiveSimdTier() >= SimdTier::kAmx && f.amx_bf16 && f.avx512_bf16;
+  return ActiveSimdTier() >= SimdTier::kAvx512Vnni &&
+         GetCpuFeatures().avx512_bf16;
 }
 
 size_t AttentionBf16ScratchBytes(size_t head_dim) {
@@ -218,7 +236,7 @@ void PackQueriesBf16([[maybe_unused]] const float* const* rows,
 
 void AttentionChunkBf16([[maybe_unused]] const Bf16ChunkArgs& args) {
 #if HWY_ARCH_X86
-  N_AVX3_BF16::Chunk(args);
+  N_AVX3_BF16::Chunk(args, HasTiles());
 #endif
 }
 

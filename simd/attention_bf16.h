@@ -1,12 +1,13 @@
-// Attention of profile fast on bf16 matrix tiles: many query rows against one
-// chunk of at most 256 positions, merged at once into the running state.
+// Attention of profile fast on bf16 products, of matrix tiles or, without such
+// a unit, of vectors: many query rows against one chunk of at most 256
+// positions, merged at once into the running state.
 //
 // q * scale * log2(e), k and v are rounded to bf16 (nearest even), products are
-// summed in f32 by the tile unit (which takes subnormal operands and results
-// for 0), 2^(s - m) comes from a polynomial and is rounded to bf16 before it
-// meets v; l sums it unrounded. m is the running maximum, in units of ln 2, so
-// that a chunk rescales what came before and never itself. The bound:
-// docs/numerics.md, "attention", with cpu-fast of reference/bounds.h.
+// summed in f32 (subnormal operands and results count as 0), 2^(s - m) comes
+// from a polynomial and is rounded to bf16 before it meets v; l sums it
+// unrounded. m is the running maximum, in units of ln 2, so that a chunk
+// rescales what came before and never itself. The bound: docs/numerics.md,
+// "attention", with cpu-fast of reference/bounds.h.
 //
 // The result depends on the row, the positions and the order of chunks only,
 // not on the grouping of rows into calls.
@@ -26,7 +27,8 @@ inline constexpr size_t kBf16MaxRows = 1024;
 // Rows per step of the tile unit: two tiles of 16.
 inline constexpr size_t kBf16Rows = 32;
 
-// Whether the active tier has bf16 tiles.
+// Whether the active tier has bf16 products: amx, and avx512-vnni on processors
+// with AVX512_BF16.
 bool HasAttentionBf16();
 
 // head_dim in whole tile depths of 32 elements.

@@ -21,9 +21,9 @@ namespace N_AVX3_BF16 {
 #define ETALON_TILE_DOT(c, a, b) \
   asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
 
-class TileSession {
+class TileUnit {
  public:
-  TileSession() {
+  TileUnit() {
     struct alignas(64) {
       uint8_t palette = 1;
       uint8_t start_row = 0;
@@ -36,36 +36,36 @@ class TileSession {
       config.row_bytes[t] = 64, config.rows[t] = 16;
     asm volatile("ldtilecfg %0" ::"m"(config));
   }
-  ~TileSession() { asm volatile("tilerelease" ::); }
-  TileSession(const TileSession&) = delete;
-  TileSession& operator=(const TileSession&) = delete;
-};
+  ~TileUnit() { asm volatile("tilerelease" ::); }
+  TileUnit(const TileUnit&) = delete;
+  TileUnit& operator=(const TileUnit&) = delete;
 
-// c [32, 32] f32 = a [32, 32 depths] * b, a's rows a_stride bytes apart, the
-// two columns of b's tiles b_column bytes apart, c's rows c_stride bytes.
-HWY_INLINE void TileProduct(const std::byte* a, size_t a_stride,
-                            const std::byte* b, size_t b_column, size_t depths,
-                            std::byte* c, size_t c_stride) {
-  const std::byte* a2 = a + 16 * a_stride;
-  ETALON_TILE_ZERO(0);
-  ETALON_TILE_ZERO(1);
-  ETALON_TILE_ZERO(2);
-  ETALON_TILE_ZERO(3);
-  for (size_t i = 0; i < depths; ++i) {
-    ETALON_TILE_LOAD(6, b + i * kTileBytes, 64);
-    ETALON_TILE_LOAD(4, a + i * 64, a_stride);
-    ETALON_TILE_DOT(0, 4, 6);
-    ETALON_TILE_LOAD(7, b + b_column + i * kTileBytes, 64);
-    ETALON_TILE_DOT(1, 4, 7);
-    ETALON_TILE_LOAD(5, a2 + i * 64, a_stride);
-    ETALON_TILE_DOT(2, 5, 6);
-    ETALON_TILE_DOT(3, 5, 7);
+  // c [32, 32] f32 = a [32, 32 depths] * b, a's rows a_stride bytes apart, the
+  // two columns of b's tiles b_column bytes apart, c's rows c_stride bytes.
+  HWY_INLINE void Product(const std::byte* a, size_t a_stride,
+                          const std::byte* b, size_t b_column, size_t depths,
+                          std::byte* c, size_t c_stride) const {
+    const std::byte* a2 = a + 16 * a_stride;
+    ETALON_TILE_ZERO(0);
+    ETALON_TILE_ZERO(1);
+    ETALON_TILE_ZERO(2);
+    ETALON_TILE_ZERO(3);
+    for (size_t i = 0; i < depths; ++i) {
+      ETALON_TILE_LOAD(6, b + i * kTileBytes, 64);
+      ETALON_TILE_LOAD(4, a + i * 64, a_stride);
+      ETALON_TILE_DOT(0, 4, 6);
+      ETALON_TILE_LOAD(7, b + b_column + i * kTileBytes, 64);
+      ETALON_TILE_DOT(1, 4, 7);
+      ETALON_TILE_LOAD(5, a2 + i * 64, a_stride);
+      ETALON_TILE_DOT(2, 5, 6);
+      ETALON_TILE_DOT(3, 5, 7);
+    }
+    ETALON_TILE_STORE(0, c, c_stride);
+    ETALON_TILE_STORE(1, c + 64, c_stride);
+    ETALON_TILE_STORE(2, c + 16 * c_stride, c_stride);
+    ETALON_TILE_STORE(3, c + 16 * c_stride + 64, c_stride);
   }
-  ETALON_TILE_STORE(0, c, c_stride);
-  ETALON_TILE_STORE(1, c + 64, c_stride);
-  ETALON_TILE_STORE(2, c + 16 * c_stride, c_stride);
-  ETALON_TILE_STORE(3, c + 16 * c_stride + 64, c_stride);
-}
+};
 
 }  // namespace N_AVX3_BF16
 }  // namespace etalon::simd

@@ -1,4 +1,4 @@
-// Attention in profile fast: bf16 matrix tiles for prefill.
+// Attention in profile fast: bf16 products for prefill.
 #ifndef ETALON_OPS_ATTENTION_FAST_H_
 #define ETALON_OPS_ATTENTION_FAST_H_
 
@@ -9,8 +9,8 @@
 namespace etalon::ops {
 
 // Whether these arguments, already checked, should take AttentionFast under
-// this configuration: the profile asks for it, the active tier has bf16 tiles,
-// and there are enough rows per kv head to fill them.
+// this configuration: the profile asks for it, the active tier has bf16
+// products, and there are enough rows per kv head to fill them.
 bool TakesAttentionFast(const AttentionArgs& args, const ExecContext& ctx);
 
 // See simd/attention_bf16.h. Workspace: AttentionFastWorkspaceBytes.
