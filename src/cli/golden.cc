@@ -212,6 +212,20 @@ Status WriteReports(const GoldenOptions& o, const golden::CheckResult& r) {
   return {};
 }
 
+// Names of the tensor files in a folder, sorted.
+Expected<std::vector<std::string>> TensorFiles(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code ec;
+  for (fs::directory_iterator it(folder, ec), end; !ec && it != end;
+       it.increment(ec)) {
+    const std::string name = it->path().filename().string();
+    if (name.ends_with(".safetensors")) names.push_back(name);
+  }
+  if (ec) return BadInput(fmt::format("{}: {}", folder, ec.message()));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 Expected<int> RunCheck(const GoldenOptions& o) {
   ETALON_ASSIGN_OR_RETURN(Engine engine, SetUpEngine(o.engine));
   const bool own = o.got.empty();
@@ -229,6 +243,8 @@ Expected<int> RunCheck(const GoldenOptions& o) {
     options.strict_bits = engine.backend == &CpuBackend() &&
                           options.profile.p.name == "cpu-strict";
   } else {
+    // A folder that is not there is bad input, not a port that failed.
+    ETALON_RETURN_IF_ERROR(TensorFiles(o.got).map([](const auto&) {}));
     options.got = FolderReader(o.got);
   }
   options.only = o.only;
@@ -266,20 +282,6 @@ Expected<int> RunRun(const GoldenOptions& o) {
     if (Interrupted()) return kExitInterrupted;
   }
   return kExitOk;
-}
-
-// Names of the tensor files in a folder, sorted.
-Expected<std::vector<std::string>> TensorFiles(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code ec;
-  for (fs::directory_iterator it(folder, ec), end; !ec && it != end;
-       it.increment(ec)) {
-    const std::string name = it->path().filename().string();
-    if (name.ends_with(".safetensors")) names.push_back(name);
-  }
-  if (ec) return BadInput(fmt::format("{}: {}", folder, ec.message()));
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 std::string DiffTensors(const golden::Tensor& a, const golden::Tensor& b) {

@@ -29,6 +29,14 @@ TEST_F(Refusals, CommandsAndFlags) {
   ExpectRefused({"run", "-m", model_, "-p", "x", "-f", model_}, 1);
 }
 
+// Not the exit status of a port that failed.
+TEST_F(Refusals, OutputsThatAreNotThere) {
+  const std::string missing = dir_.File("outputs");
+  ExpectRefused({"golden", "check", dir_.File(""), "--got", missing}, 2,
+                missing);
+  ExpectRefused({"golden", "check", dir_.File(""), "--got", model_}, 2, model_);
+}
+
 TEST_F(Refusals, NumbersAndNames) {
   for (const Args& bad : {Args{"-t", "0"},
                           Args{"-t", "-1"},

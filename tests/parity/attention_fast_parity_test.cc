@@ -1,5 +1,5 @@
-// Profile fast: attention of prompts on bf16 tiles, against the fp64 formula
-// and the bound of its own profile. Tiers without such tiles must give the bits
+// Profile fast: attention of prompts on bf16 products, against the fp64 formula
+// and the bound of its own profile. Tiers without them must give the bits
 // of profile strict.
 #include <fmt/format.h>
 
@@ -190,7 +190,7 @@ TEST_F(AttentionFast, ShortCallsAreStrict) {
 }
 
 TEST_F(AttentionFast, LongCallsUseTheTilesWhereThereAreSome) {
-  if (!simd::HasAttentionBf16()) GTEST_SKIP() << "no bf16 tiles here";
+  if (!simd::HasAttentionBf16()) GTEST_SKIP() << "no bf16 products here";
   Random rng(314);
   Problem problem({64, 1, 1, 300, 64, true}, TensorType::kF16, Family::kNormal,
                   rng);
