@@ -123,6 +123,27 @@ double VnniSteps(size_t steps) {
   return static_cast<double>(steps) * 12 * 128;
 }
 
+double VectorBf16Steps(size_t steps) {
+  for (size_t i = 0; i < steps; ++i) {
+    asm volatile(
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm0\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm1\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm2\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm3\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm4\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm5\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm6\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm7\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm8\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm9\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm10\n"
+        "vdpbf16ps %%zmm12, %%zmm13, %%zmm11\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+              "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
+  }
+  return static_cast<double>(steps) * 12 * 64;
+}
+
 template <bool kBf16>
 double AmxSteps(size_t steps) {
   struct alignas(64) Config {
@@ -176,6 +197,7 @@ double AmxBf16Steps(size_t steps) { return AmxSteps<true>(steps); }
 #else
 // Never called: HasPeak asks first.
 double VnniSteps(size_t) { return 0; }
+double VectorBf16Steps(size_t) { return 0; }
 double AmxInt8Steps(size_t) { return 0; }
 double AmxBf16Steps(size_t) { return 0; }
 #endif
@@ -193,6 +215,7 @@ HWY_EXPORT(MulAddSteps);
 HWY_EXPORT(VnniSteps);
 HWY_EXPORT(AmxInt8Steps);
 HWY_EXPORT(AmxBf16Steps);
+HWY_EXPORT(VectorBf16Steps);
 
 uint64_t ReadStreams(const std::byte* data, size_t n_streams,
                      size_t stream_bytes, size_t ahead) {
@@ -200,8 +223,9 @@ uint64_t ReadStreams(const std::byte* data, size_t n_streams,
 }
 
 const char* PeakName(Peak peak) {
-  constexpr const char* kNames[kNumPeaks] = {
-      "mul+add f32", "fma f32", "vnni int8", "amx int8", "amx bf16"};
+  constexpr const char* kNames[kNumPeaks] = {"mul+add f32", "fma f32",
+                                             "vnni int8",   "amx int8",
+                                             "amx bf16",    "avx512 bf16"};
   return kNames[static_cast<int>(peak)];
 }
 
@@ -218,6 +242,8 @@ bool HasPeak(Peak peak) {
       return tier == SimdTier::kAmx;
     case Peak::kAmxBf16:
       return tier == SimdTier::kAmx && GetCpuFeatures().amx_bf16;
+    case Peak::kVectorBf16:
+      return tier >= SimdTier::kAvx512Vnni && GetCpuFeatures().avx512_bf16;
   }
   return false;
 }
@@ -235,6 +261,8 @@ double RunPeak(Peak peak, size_t steps) {
       return HWY_DYNAMIC_DISPATCH(AmxInt8Steps)(steps);
     case Peak::kAmxBf16:
       return HWY_DYNAMIC_DISPATCH(AmxBf16Steps)(steps);
+    case Peak::kVectorBf16:
+      return HWY_DYNAMIC_DISPATCH(VectorBf16Steps)(steps);
   }
   return 0;
 }

@@ -17,14 +17,16 @@ uint64_t ReadStreams(const std::byte* data, size_t n_streams,
                      size_t stream_bytes, size_t ahead);
 
 enum class Peak {
-  kMulAddF32,  // a multiplication and an addition, two instructions
-  kFmaF32,     // fused
-  kVnniInt8,   // u8 x i8 quads into i32 lanes
-  kAmxInt8,    // tiles of int8
-  kAmxBf16,    // tiles of bf16
+  kMulAddF32,   // a multiplication and an addition, two instructions
+  kFmaF32,      // fused
+  kVnniInt8,    // u8 x i8 quads into i32 lanes
+  kAmxInt8,     // tiles of int8
+  kAmxBf16,     // tiles of bf16
+  kVectorBf16,  // pairs of bf16 into f32 lanes
 };
-inline constexpr int kNumPeaks = 5;
-// "mul+add f32", "fma f32", "vnni int8", "amx int8", "amx bf16".
+inline constexpr int kNumPeaks = 6;
+// "mul+add f32", "fma f32", "vnni int8", "amx int8", "amx bf16",
+// "avx512 bf16".
 const char* PeakName(Peak peak);
 
 // Whether the active tier has the instruction.

@@ -28,13 +28,6 @@ bool WantsTwoPass(const AttentionArgs& args, const ExecContext& ctx) {
   return config->strict_parity || (config->flash_attn_strict && decode);
 }
 
-// What AttentionFast knows: no variant, no gate, keys as long as values.
-bool IsPlain(const AttentionArgs& args) {
-  const AttentionVariant& v = args.variant;
-  return !v.ChangesScores() && v.window == 0 && v.sinks.empty() &&
-         args.gate.data == nullptr && args.k.head_dim == args.v.head_dim;
-}
-
 // kv_len 0: +0 where 0 / 0 would stand. A sink or gate that is no number shows.
 Status AttendNothing(const AttentionArgs& args) {
   using Limits = std::numeric_limits<float>;
@@ -66,7 +59,7 @@ Status Attention(const AttentionArgs& args, ExecContext& ctx) {
   ETALON_RETURN_IF_ERROR(CheckContext(ctx));
   if (args.kv_len == 0) return AttendNothing(args);
   if (WantsTwoPass(args, ctx)) return AttentionTwoPass(args, ctx);
-  if (IsPlain(args) && TakesAttentionFast(args, ctx)) {
+  if (TakesAttentionFast(args, ctx)) {
     return AttentionFast(args, ctx);
   }
   return Run(AttentionProblem(args), ctx);

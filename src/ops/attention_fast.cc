@@ -121,10 +121,18 @@ size_t TileRows(size_t rows, size_t n_kv_heads, int n_threads) {
   return std::min(tile, rows);
 }
 
+// What AttentionFast knows: no variant, no gate, keys as long as values.
+bool IsPlain(const AttentionArgs& args) {
+  const AttentionVariant& v = args.variant;
+  return !v.ChangesScores() && v.window == 0 && v.sinks.empty() &&
+         args.gate.data == nullptr && args.k.head_dim == args.v.head_dim;
+}
+
 }  // namespace
 
 bool TakesAttentionFast(const AttentionArgs& args, const ExecContext& ctx) {
-  if (ctx.config == nullptr || ctx.config->profile != Profile::kFast) {
+  if (ctx.config == nullptr || ctx.config->profile != Profile::kFast ||
+      !IsPlain(args)) {
     return false;
   }
   const auto fits = [](TensorType t) {

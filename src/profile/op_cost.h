@@ -55,6 +55,7 @@ struct OpKey {
   Op op = Op::kAdd;
   bool many_rows = false;  // more than one token
   bool integer = false;    // products of quantised activations
+  bool bf16 = false;       // products of f32 rounded to bf16
   uint8_t n_types = 0;     // distinct ones, in order of appearance
   std::array<TensorType, kMaxTypes> types{};
   size_t n = 0, k = 0;  // outputs of all parts, inputs; width else

@@ -27,6 +27,10 @@ simd::Peak PeakOf(const OpKey& key, SimdTier tier) {
     return tier == SimdTier::kAmx && key.many_rows ? simd::Peak::kAmxInt8
                                                    : simd::Peak::kVnniInt8;
   }
+  if (key.bf16) {
+    return tier == SimdTier::kAmx ? simd::Peak::kAmxBf16
+                                  : simd::Peak::kVectorBf16;
+  }
   return tier == SimdTier::kScalar ? simd::Peak::kMulAddF32
                                    : simd::Peak::kFmaF32;
 }

@@ -1,6 +1,9 @@
 #include "profile/recorder.h"
 
 #include <algorithm>
+#include <type_traits>
+
+#include "ops/attention_fast.h"
 
 namespace etalon::profile {
 namespace {
@@ -24,7 +27,12 @@ Status Recorder::Timed(const Args& args, ExecContext& ctx) {
   const uint64_t begin = Ticks();
   Status status = (r.inner_.*Entry)(args, ctx);
   const uint64_t end = Ticks();
-  r.Add(Describe(args), begin, end);
+  OpCall call = Describe(args);
+  if constexpr (std::is_same_v<Args, AttentionArgs>) {
+    call.key.bf16 =
+        r.inner_.name == "cpu" && ops::TakesAttentionFast(args, ctx);
+  }
+  r.Add(call, begin, end);
   return status;
 }
 

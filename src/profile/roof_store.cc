@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Of the layout below and of what is measured how: others are forgotten.
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 template <class T>
 bool Get(const Json& j, const char* name, T* out) {

@@ -182,9 +182,9 @@ class TierScope {
   SimdTier tier_;
 };
 
-constexpr simd::Peak kPeaks[] = {simd::Peak::kMulAddF32, simd::Peak::kFmaF32,
-                                 simd::Peak::kVnniInt8, simd::Peak::kAmxInt8,
-                                 simd::Peak::kAmxBf16};
+constexpr simd::Peak kPeaks[] = {
+    simd::Peak::kMulAddF32, simd::Peak::kFmaF32,  simd::Peak::kVnniInt8,
+    simd::Peak::kAmxInt8,   simd::Peak::kAmxBf16, simd::Peak::kVectorBf16};
 
 }  // namespace
 

@@ -121,7 +121,7 @@ TEST(Roofs, AnythingElseInTheFileIsForgotten) {
     EXPECT_FALSE(RoofsFromJson(good.substr(0, n))) << n;
   }
   for (const auto& [from, to] :
-       {std::pair{"\"version\": 2", "\"version\": 1"},
+       {std::pair{"\"version\": 3", "\"version\": 2"},
         std::pair{"\"DRAM\"", "\"disk\""}, std::pair{"\"amx\"", "\"cray\""},
         std::pair{"\"threads\": 2", "\"threads\": \"2\""},
         std::pair{"\"threads\": 2", "\"threads\": -2"},

@@ -13,6 +13,7 @@
 
 #include "core/ticks.h"
 #include "profile/bench_run.h"
+#include "simd/attention_bf16.h"
 #include "tests/util/model_builder.h"
 #include "tests/util/temp_dir.h"
 
@@ -191,6 +192,20 @@ TEST_F(SmallModel, TheRecorderChangesNoBit) {
     EXPECT_EQ(recorder.totals().empty(), !recorded);
   }
   EXPECT_EQ(logits[0], logits[1]);
+}
+
+// Products of f32 rounded to bf16 have another peak than those of f32.
+TEST_F(SmallModel, FastAttentionIsHeldAgainstItsOwnPeak) {
+  options_.config.profile = Profile::kFast;
+  ProfileSettings s;
+  s.n_prompt = 40;
+  s.n_gen = 2;
+  for (const Phase& p : Run(s)) {
+    const OpRow* attention = Find(p, Op::kAttention);
+    ASSERT_NE(attention, nullptr);
+    EXPECT_EQ(attention->key.bf16,
+              p.name == "prefill" && simd::HasAttentionBf16());
+  }
 }
 
 // More calls than there is room for at first, and than are kept at a time.

@@ -45,10 +45,14 @@ TEST(Roof, CountsOperationsOfWhatTheTierHas) {
     EXPECT_EQ(HasPeak(Peak::kFmaF32), tier >= SimdTier::kAvx2);
     EXPECT_EQ(HasPeak(Peak::kVnniInt8), tier >= SimdTier::kAvx512Vnni);
     EXPECT_EQ(HasPeak(Peak::kAmxInt8), tier == SimdTier::kAmx);
+    EXPECT_FALSE(HasPeak(Peak::kVectorBf16) && tier < SimdTier::kAvx512Vnni);
   }
   const test::TierScope scope(SupportedSimdTiers().back());
   if (HasPeak(Peak::kVnniInt8)) {
     EXPECT_EQ(RunPeak(Peak::kVnniInt8, 1), 12 * 128);
+  }
+  if (HasPeak(Peak::kVectorBf16)) {
+    EXPECT_EQ(RunPeak(Peak::kVectorBf16, 1), 12 * 2 * 16 * 2);
   }
   if (HasPeak(Peak::kAmxInt8)) {
     EXPECT_EQ(RunPeak(Peak::kAmxInt8, 1), 4 * 2 * 16 * 16 * 64);
