@@ -30,7 +30,7 @@ Status Recorder::Timed(const Args& args, ExecContext& ctx) {
   OpCall call = Describe(args);
   if constexpr (std::is_same_v<Args, AttentionArgs>) {
     call.key.bf16 =
-        r.inner_.name == "cpu" && ops::TakesAttentionFast(args, ctx);
+        status && r.inner_.name == "cpu" && ops::TakesAttentionFast(args, ctx);
   }
   r.Add(call, begin, end);
   return status;
