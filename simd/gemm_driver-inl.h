@@ -78,7 +78,7 @@ HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
 #pragma GCC unroll 8
     for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
-      AskFor<kNearCache>(rows[lane] + ahead + i);
+      PrefetchTo<kPrefetchCache>(rows[lane] + ahead + i);
     }
   }
 }

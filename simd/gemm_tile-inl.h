@@ -395,14 +395,14 @@ HWY_INLINE void TileStep(const std::byte* const (&panels)[kV],
 // The cache that a prefetch brings a line into, as __builtin_prefetch counts.
 inline constexpr int kL1 = 3, kL2 = 2;
 template <int kCache>
-HWY_INLINE void AskFor(const std::byte* line) {
+HWY_INLINE void PrefetchTo(const std::byte* line) {
   __builtin_prefetch(line, 0, kCache);
 }
 // For weights that are needed next. Sapphire Rapids, where the AMX tier was
 // measured, wants them in L1. On Zen 4 lines asked for into L1 come no sooner
 // than unasked: into L2, products of one row are a fifth faster (Q8_0: by
 // half), of 32 rows a quarter.
-inline constexpr int kNearCache = ETALON_TIER_AMX ? kL1 : kL2;
+inline constexpr int kPrefetchCache = ETALON_TIER_AMX ? kL1 : kL2;
 
 // Weights of a later chunk, by row, to be asked for while tiles are multiplied:
 // asked for all at once they stall for as long as memory takes.
@@ -413,7 +413,7 @@ struct Ahead {
 template <class Block>
 HWY_INLINE void RequestRow(const std::byte* row) {
 #pragma GCC unroll 8
-  for (size_t i = 0; i < kChunkBytes<Block>; i += 64) AskFor<kL2>(row + i);
+  for (size_t i = 0; i < kChunkBytes<Block>; i += 64) PrefetchTo<kL2>(row + i);
 }
 
 // All tokens against the panels of `groups` row groups. Register tiles: 6

@@ -33,7 +33,7 @@ HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
 }
 
 // Bytes ahead of the current block: four blocks of Q4_K into L1, or twelve into
-// L2 (kNearCache tells which).
+// L2 (kPrefetchCache tells which).
 inline constexpr size_t kGemvAhead = ETALON_TIER_AMX ? 576 : 1728;
 
 // Lines that a row's part of a chunk touches, but for one that it may share
@@ -69,8 +69,8 @@ class GemvSink {
       static_assert(kAll <= F::kQuads);
       const size_t i = line * kAll / F::kQuads;
       if (i != (line + 1) * kAll / F::kQuads) {
-        AskFor<kNearCache>(rows_[i / kPerRow] + ahead_ +
-                           i % kPerRow * kCacheLine);
+        PrefetchTo<kPrefetchCache>(rows_[i / kPerRow] + ahead_ +
+                                   i % kPerRow * kCacheLine);
       }
     }
     VecI32& sub = sub_[F::kSuper ? line / (F::kSub / 4) : 0];
@@ -138,7 +138,7 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
       for (size_t lane = 2 * b; lane < 2 * b + 2; ++lane) {
 #pragma GCC unroll 8
         for (size_t i = 0; i < kChunkCacheLines<Block>; ++i) {
-          AskFor<kNearCache>(rows[lane] + ahead + i * kCacheLine);
+          PrefetchTo<kPrefetchCache>(rows[lane] + ahead + i * kCacheLine);
         }
       }
 #pragma GCC unroll 2

@@ -132,7 +132,7 @@ bool IsPlain(const AttentionArgs& args) {
 
 bool TakesAttentionFast(const AttentionArgs& args, const ExecContext& ctx) {
   if (ctx.config == nullptr || ctx.config->profile != Profile::kFast ||
-      !IsPlain(args)) {
+      ctx.config->strict_parity || !IsPlain(args)) {
     return false;
   }
   const auto fits = [](TensorType t) {

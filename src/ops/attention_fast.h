@@ -9,8 +9,9 @@
 namespace etalon::ops {
 
 // Whether these arguments, already checked, should take AttentionFast under
-// this configuration: the profile asks for it, the active tier has bf16
-// products, and there are enough rows per kv head to fill them.
+// this configuration: the profile asks for it (and strict_parity not for two
+// passes), the active tier has bf16 products, and there are enough rows per kv
+// head to fill them.
 bool TakesAttentionFast(const AttentionArgs& args, const ExecContext& ctx);
 
 // See simd/attention_bf16.h. Workspace: AttentionFastWorkspaceBytes.
