@@ -30,48 +30,24 @@ namespace HWY_NAMESPACE {
 inline constexpr size_t kDirectBlock = 32;
 
 // Few rows meet each key once and should wait for DRAM only: keys and values
-// are widened in registers, and asked for, into L2, one half of a chunk ahead:
-// the values while the keys are read, the next chunk's keys while the values
-// are. Only so far ahead can the order of asking be free of the order of use:
-// it is that of kStreams streams in turn, measured faster here than one stream.
-inline constexpr size_t kStreams = 8;
-
-class ReadAhead {
- public:
-  ReadAhead(const AttentionChunkArgs& a, size_t n)
-      : a_(a),
-        n_(n),
-        stretch_((n + kStreams - 1) / kStreams),
-        v_bytes_(BytesOf(a.v.type, a.v.stride)),
-        k_bytes_(BytesOf(a.next_k.type, a.next_k.stride)) {}
-  // The row to ask for when the i-th key is read.
-  template <class T>
-  const T* AtKey(size_t i) const {
-    return reinterpret_cast<const T*>(a_.v.data + Position(i) * v_bytes_);
-  }
-  // The row to ask for when value i is read: of the next chunk, taken to be as
-  // long as this one.
-  template <class T>
-  const T* AtValue(size_t i) const {
-    return reinterpret_cast<const T*>(
-        a_.next_k.data == nullptr ? a_.v.data
-                                  : a_.next_k.data + Position(i) * k_bytes_);
-  }
-
- private:
-  size_t Position(size_t i) const {
-    return HWY_MIN(i % kStreams * stretch_ + i / kStreams, n_ - 1);
-  }
-
-  const AttentionChunkArgs& a_;
-  size_t n_, stretch_, v_bytes_, k_bytes_;
-};
+// are widened in registers, and asked for half a chunk ahead: the values while
+// the keys are read, the next chunk's keys while the values are.
+inline ReadAhead AheadOfKeys(const AttentionChunkArgs& a, size_t n) {
+  return {a.v.data, BytesOf(a.v.type, a.head_dim_v),
+          BytesOf(a.v.type, a.v.stride), n};
+}
+// The next chunk is taken to be as long as this one.
+inline ReadAhead AheadOfValues(const AttentionChunkArgs& a, size_t n) {
+  if (a.next_k.data == nullptr) return {};
+  return {a.next_k.data, BytesOf(a.next_k.type, a.head_dim),
+          BytesOf(a.next_k.type, a.next_k.stride), n};
+}
 
 // Scores of kRows rows from `row` on against the keys at positions pos[c].
 template <size_t kRows, bool kPrefetch, class T>
 HWY_INLINE void ScoreTile(const AttentionChunkArgs& a, size_t row,
                           const T* const* k, const size_t* pos,
-                          const T* const* ahead) {
+                          ReadAhead& ahead) {
   constexpr size_t kKeys = kTileDots / kRows;
   const size_t dim = PaddedHeadDim(a.head_dim);
   HWY_ALIGN float tile[kTileDots];
@@ -93,16 +69,14 @@ void ScoresOfWholeChunk(const AttentionChunkArgs& a) {
   static_assert(kStretch % kLanes == 0);
   const size_t dim = PaddedHeadDim(a.head_dim);
   const T* k = Elements<T>(a.k);
-  const ReadAhead read(a, kKvChunk);
+  ReadAhead ahead = AheadOfKeys(a, kKvChunk);
   HWY_ALIGN float tiles[kLanes * kTileDots];
   for (size_t begin = 0; begin < kStretch; begin += kLanes) {
     for (size_t j = begin; j < begin + kLanes; ++j) {
       const T* keys[kKeys];
-      const T* ahead[kKeys];
       HWY_UNROLL(16)
       for (size_t c = 0; c < kKeys; ++c) {
         keys[c] = k + (c * kStretch + j) * a.k.stride;
-        ahead[c] = read.AtKey<T>(j * kKeys + c);
       }
       DotTile<kRows, true>(a.q, dim, keys, dim, ahead, a.scale,
                            tiles + (j - begin) * kTileDots);
@@ -135,16 +109,14 @@ void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
 #endif
   constexpr size_t kKeys = kTileDots / kRows;
   const T* k = Elements<T>(a.k);
-  const ReadAhead read(a, n);
+  ReadAhead ahead = AheadOfKeys(a, n);
   const size_t stretch = (n + kKeys - 1) / kKeys;
   for (size_t j = 0; j < stretch; ++j) {
     const T* keys[kKeys];
-    const T* ahead[kKeys];
     size_t pos[kKeys];
     for (size_t c = 0; c < kKeys; ++c) {
       pos[c] = HWY_MIN(c * stretch + j, n - 1);
       keys[c] = k + pos[c] * a.k.stride;
-      ahead[c] = read.AtKey<T>(j * kKeys + c);
     }
     ScoreTile<kRows, true>(a, 0, keys, pos, ahead);
     for (size_t row = kRows; row < a.n_rows; row += kRows) {
@@ -158,6 +130,7 @@ void ScoresDirect(const AttentionChunkArgs& a, size_t n) {
 template <size_t kRows>
 void ScoresByBlocks(const AttentionChunkArgs& a, size_t first, size_t end) {
   constexpr size_t kKeys = kTileDots / kRows;
+  ReadAhead nothing;
   for (size_t begin = first; begin < end; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, end - begin);
     const F32Rows block = BlockOf(a, a.k, a.head_dim, begin, count);
@@ -170,7 +143,7 @@ void ScoresByBlocks(const AttentionChunkArgs& a, size_t first, size_t end) {
         keys[c] = block.data + p * block.stride;
       }
       for (size_t row = 0; row < a.n_rows; row += kRows) {
-        ScoreTile<kRows, false>(a, row, keys, pos, keys);
+        ScoreTile<kRows, false>(a, row, keys, pos, nothing);
       }
     }
   }
@@ -227,14 +200,12 @@ inline size_t ValueTileRows(size_t n_rows) {
 template <class T>
 void ValuesDirect(const AttentionChunkArgs& a, size_t n) {
   const T* v = Elements<T>(a.v);
-  const ReadAhead read(a, n);
+  ReadAhead ahead = AheadOfValues(a, n);
   const size_t tile = ValueTileRows(a.n_rows);
   const size_t dim = PaddedHeadDim(a.head_dim_v);
   for (size_t begin = 0; begin < n; begin += kDirectBlock) {
     const size_t count = HWY_MIN(kDirectBlock, n - begin);
     const T* block = v + begin * a.v.stride;
-    const T* ahead[kDirectBlock];
-    for (size_t p = 0; p < count; ++p) ahead[p] = read.AtValue<T>(begin + p);
     for (size_t row = 0; row < a.n_rows; row += tile) {
       const size_t n_rows = HWY_MIN(tile, a.n_rows - row);
       Weights<1> w;

@@ -14,6 +14,7 @@
 #include "hwy/highway.h"
 #include "simd/f16-inl.h"
 #include "simd/lanes-inl.h"
+#include "simd/read_ahead.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
@@ -113,12 +114,11 @@ HWY_INLINE void FoldTile(const F32x16* HWY_RESTRICT acc, float scale,
 
 // scores[r * kKeys + c] = fl(q[r] . k[c] * scale) for kRows query rows
 // (q_stride apart) and kKeys = kTileDots / kRows keys; dim is a multiple of 16.
-// Where kPrefetch, a line of ahead[c] is asked for as each line of k[c] is
-// read.
+// Where kPrefetch, a line is asked for as each line of keys is read.
 template <size_t kRows, bool kPrefetch, class T>
 HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
                         const T* const* HWY_RESTRICT k, size_t dim,
-                        const T* const* ahead, float scale,
+                        ReadAhead& ahead, float scale,
                         float* HWY_RESTRICT scores) {
   constexpr size_t kKeys = kTileDots / kRows;
   constexpr size_t kPerLine = 64 / sizeof(T);
@@ -131,8 +131,7 @@ HWY_INLINE void DotTile(const float* HWY_RESTRICT q, size_t q_stride,
     for (size_t r = 0; r < kRows; ++r) row[r] = Load16(q + r * q_stride + d);
     HWY_UNROLL(16)
     for (size_t c = 0; c < kKeys; ++c) {
-      if (kPrefetch && d % kPerLine == 0)
-        __builtin_prefetch(ahead[c] + d, 0, 2);
+      if (kPrefetch && d % kPerLine == 0) ahead.AskForLine();
       const F32x16 key = LoadKv(k[c] + d);
       HWY_UNROLL(8)
       for (size_t r = 0; r < kRows; ++r) {
@@ -151,12 +150,11 @@ struct Weights {
 
 // o[r, 16 s ..] = fma(w[r, p], v[p, 16 s ..], o) over ascending p < n, for
 // kRows rows and kStrips strips of 16 lanes; `fresh`: o counts as +0 before.
-// Where `ahead` is given, the lines of ahead[p] that v[p] has are asked for as
-// those are read.
+// Where kPrefetch, a line is asked for as each line of values is read.
 template <size_t kRows, size_t kStrips, bool kPrefetch, size_t kStep, class T>
 HWY_NOINLINE void ValueTile(const Weights<kStep>& w, const T* HWY_RESTRICT v,
-                            size_t v_stride, size_t n, const T* const* ahead,
-                            size_t lane, bool fresh, float* HWY_RESTRICT o,
+                            size_t v_stride, size_t n, ReadAhead& ahead,
+                            bool fresh, float* HWY_RESTRICT o,
                             size_t o_stride) {
   constexpr size_t kPerLine = 64 / sizeof(T);
   F32x16 acc[kRows * kStrips];
@@ -175,14 +173,13 @@ HWY_NOINLINE void ValueTile(const Weights<kStep>& w, const T* HWY_RESTRICT v,
   const float* weights[kRows];
   HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) weights[r] = w.row[r];
+  ReadAhead in_registers = ahead;
   for (size_t p = 0; p < n; ++p) {
     const T* HWY_RESTRICT value = v + p * v_stride;
     F32x16 strip[kStrips];
     HWY_UNROLL(8)
     for (size_t s = 0; s < kStrips; ++s) {
-      if (kPrefetch && s * kLanes % kPerLine == 0) {
-        __builtin_prefetch(ahead[p] + lane + s * kLanes, 0, 2);
-      }
+      if (kPrefetch && s * kLanes % kPerLine == 0) in_registers.AskForLine();
       strip[s] = LoadKv(value + s * kLanes);
     }
     HWY_UNROLL(8)
@@ -194,6 +191,7 @@ HWY_NOINLINE void ValueTile(const Weights<kStep>& w, const T* HWY_RESTRICT v,
       }
     }
   }
+  if (kPrefetch) ahead = in_registers;
   HWY_UNROLL(8)
   for (size_t r = 0; r < kRows; ++r) {
     HWY_UNROLL(8)
@@ -206,27 +204,25 @@ HWY_NOINLINE void ValueTile(const Weights<kStep>& w, const T* HWY_RESTRICT v,
 // All strips of kRows rows: `width` columns.
 template <size_t kRows, bool kPrefetch, size_t kStep, class T>
 void AddValues(const Weights<kStep>& w, const T* v, size_t v_stride, size_t n,
-               const T* const* ahead, bool fresh, float* o, size_t o_stride,
+               ReadAhead& ahead, bool fresh, float* o, size_t o_stride,
                size_t width) {
   constexpr size_t kStrips = kTileStrips<kRows>;
   const size_t strips = width / kLanes;
   size_t s = 0;
   for (; s + kStrips <= strips; s += kStrips) {
     ValueTile<kRows, kStrips, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                         s * kLanes, fresh, o + s * kLanes,
-                                         o_stride);
+                                         fresh, o + s * kLanes, o_stride);
   }
   if constexpr (kStrips == 8) {
     if (s + 4 <= strips) {
       ValueTile<kRows, 4, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                     s * kLanes, fresh, o + s * kLanes,
-                                     o_stride);
+                                     fresh, o + s * kLanes, o_stride);
       s += 4;
     }
   }
   for (; s < strips; ++s) {
-    ValueTile<kRows, 1, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead,
-                                   s * kLanes, fresh, o + s * kLanes, o_stride);
+    ValueTile<kRows, 1, kPrefetch>(w, v + s * kLanes, v_stride, n, ahead, fresh,
+                                   o + s * kLanes, o_stride);
   }
 }
 

@@ -28,7 +28,7 @@ namespace HWY_NAMESPACE {
 template <bool kPrefetch, size_t kStep, class T>
 void AddValuesOfTile(const AttentionChunkArgs& a, size_t row, size_t n_rows,
                      const Weights<kStep>& w, const T* v, size_t v_stride,
-                     size_t begin, size_t count, const T* const* ahead,
+                     size_t begin, size_t count, ReadAhead& ahead,
                      size_t column, size_t width, bool fresh) {
   const size_t dim = PaddedHeadDim(a.head_dim_v);
   const auto seen = [&](size_t r) {
@@ -82,6 +82,7 @@ template <size_t kStep>
 void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
   constexpr size_t kRows = kStep == 1 ? kValueRows : kBlockRows;
   const size_t dim = PaddedHeadDim(a.head_dim_v);
+  ReadAhead nothing;
   for (size_t column = 0; column < dim; column += kValueColumns) {
     const size_t width = HWY_MIN(kValueColumns, dim - column);
     const size_t room = kAttentionBlock * dim / width;
@@ -98,9 +99,8 @@ void ValuesBlocked(const AttentionChunkArgs& a, size_t n) {
           w.row[r] = a.scores + i * kKvChunk + begin * kStep + (row + r - i);
         }
         AddValuesOfTile<false>(a, row, n_rows, w, block.data, block.stride,
-                               begin, count,
-                               static_cast<const float* const*>(nullptr),
-                               column, width, begin == 0);
+                               begin, count, nothing, column, width,
+                               begin == 0);
         row += n_rows;
       }
     }

@@ -132,14 +132,15 @@ void AddRuns(const AttentionVariantArgs& a, size_t row, const F32Rows& block,
   const size_t dim = PaddedHeadDim(a.chunk.head_dim_v);
   const Sight sight(a, row);
   const float* scores = a.chunk.scores + row * kKvChunk;
+  ReadAhead nothing;
   for (size_t p = begin; p < begin + count;) {
     size_t from, to;
     sight.NextRun(p, begin + count, &from, &to);
     if (from == to) return;
-    AddValues<1, false>(
-        Weights<1>{{scores + from}}, block.data + (from - begin) * block.stride,
-        block.stride, to - from, static_cast<const float* const*>(nullptr),
-        false, a.chunk.state.o + row * dim, dim, dim);
+    AddValues<1, false>(Weights<1>{{scores + from}},
+                        block.data + (from - begin) * block.stride,
+                        block.stride, to - from, nothing, false,
+                        a.chunk.state.o + row * dim, dim, dim);
     p = to;
   }
 }
@@ -155,6 +156,7 @@ void ClearOutputs(const AttentionChunkArgs& a) {
 void Values(const AttentionVariantArgs& a, size_t first, size_t end) {
   const AttentionChunkArgs& chunk = a.chunk;
   const size_t start = first / kAttentionBlock * kAttentionBlock;
+  ReadAhead nothing;
   for (size_t begin = start; begin < end; begin += kAttentionBlock) {
     const size_t count = HWY_MIN(kAttentionBlock, end - begin);
     const F32Rows block =
@@ -171,8 +173,7 @@ void Values(const AttentionVariantArgs& a, size_t first, size_t end) {
           w.row[r] = chunk.scores + (row + r) * kKvChunk + begin;
         }
         AddValuesOfTile<false>(chunk, row, n_rows, w, block.data, block.stride,
-                               begin, count,
-                               static_cast<const float* const*>(nullptr), 0,
+                               begin, count, nothing, 0,
                                PaddedHeadDim(chunk.head_dim_v), false);
         continue;
       }
