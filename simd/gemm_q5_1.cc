@@ -8,6 +8,7 @@
 #include "quant/block_formats.h"
 #include "simd/gemm.h"
 #include "simd/gemm_panel.h"
+#include "simd/read_ahead.h"
 
 #define ETALON_GEMM_BLOCK BlockQ5_1
 #undef HWY_TARGET_INCLUDE

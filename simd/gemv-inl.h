@@ -32,15 +32,48 @@ HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
 #endif
 }
 
-// Bytes ahead of the current block: four blocks of Q4_K into L1, or twelve into
-// L2 (kPrefetchCache tells which).
-inline constexpr size_t kGemvAhead = ETALON_TIER_AMX ? 576 : 1728;
-
-// Lines that a row's part of a chunk touches, but for one that it may share
-// with the next chunk.
+// What memory is asked for beside the arithmetic of a chunk of 16 rows.
+#if ETALON_TIER_AMX
+// Sapphire Rapids: rows lie far apart and are streams of their own; each is
+// asked for four blocks of Q4_K ahead, into L1.
 template <class Block>
-inline constexpr size_t kChunkCacheLines =
-    (kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
+class GemvAhead {
+ public:
+  // Lines that a row's part of a chunk touches, but for one that it may share
+  // with the next chunk.
+  static constexpr size_t kPerRow =
+      (kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
+  static constexpr size_t kLines = kPanelRows * kPerRow;
+
+  explicit GemvAhead(const std::byte* const* rows) : rows_(rows) {}
+  HWY_INLINE void BeginChunk(size_t at) { at_ = at + kBytes; }
+  HWY_INLINE void AskForLine(size_t i) {
+    __builtin_prefetch(rows_[i / kPerRow] + at_ + i % kPerRow * kCacheLine);
+  }
+
+ private:
+  static constexpr size_t kBytes = 576;
+  const std::byte* const* rows_;
+  size_t at_ = 0;
+};
+#else
+// Zen: 16 streams are more than its prefetchers follow. Neighbouring rows are
+// one stretch of memory, and while they are read the next ones are asked for.
+// Cold, 4096 x 14336, on Zen 5: see docs/performance.md.
+template <class Block>
+class GemvAhead {
+ public:
+  static constexpr size_t kLines =
+      (kPanelRows * kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
+
+  explicit GemvAhead(const ReadAhead& next_rows) : next_rows_(next_rows) {}
+  HWY_INLINE void BeginChunk(size_t) {}
+  HWY_INLINE void AskForLine(size_t) { next_rows_.AskForLine(); }
+
+ private:
+  ReadAhead next_rows_;
+};
+#endif
 
 // A sink of gemm_unpack-inl.h: one accumulator per sub-block, scaled when the
 // scales arrive after the quants.
@@ -52,10 +85,10 @@ class GemvSink {
   static constexpr size_t kSums = F::kSuper ? F::kScales : 1;
 
   // x and words: qs and sums (or pairs) of the chunk; start: of the sum. With
-  // its products a super-block prefetches what lies `ahead` bytes into `rows`.
+  // its products a super-block asks for lines from first_line on.
   HWY_INLINE GemvSink(const int8_t* x, const int32_t* words, VecI32 start,
-                      const std::byte* const* rows, size_t ahead)
-      : x_(x), words_(words), rows_(rows), ahead_(ahead) {
+                      GemvAhead<Block>& ahead, size_t first_line)
+      : x_(x), words_(words), ahead_(ahead), first_line_(first_line) {
 #pragma GCC unroll 16
     for (size_t i = 0; i < kSums; ++i) sub_[i] = hn::Zero(TileI32());
     if constexpr (!F::kSuper) sub_[0] = start;
@@ -64,13 +97,12 @@ class GemvSink {
   }
   HWY_INLINE void Quad(size_t line, VecU32 v) {
     if constexpr (F::kSuper) {
-      constexpr size_t kPerRow = kChunkCacheLines<Block>;
-      constexpr size_t kAll = kTileLanes * kPerRow;
-      static_assert(kAll <= F::kQuads);
-      const size_t i = line * kAll / F::kQuads;
-      if (i != (line + 1) * kAll / F::kQuads) {
-        PrefetchTo<kPrefetchCache>(rows_[i / kPerRow] + ahead_ +
-                                   i % kPerRow * kCacheLine);
+      constexpr size_t kShare =
+          GemvAhead<Block>::kLines * kTileLanes / kPanelRows;
+      static_assert(kShare <= F::kQuads);
+      const size_t i = line * kShare / F::kQuads;
+      if (i != (line + 1) * kShare / F::kQuads) {
+        ahead_.AskForLine(first_line_ + i);
       }
     }
     VecI32& sub = sub_[F::kSuper ? line / (F::kSub / 4) : 0];
@@ -101,8 +133,8 @@ class GemvSink {
  private:
   const int8_t* x_;
   const int32_t* words_;
-  const std::byte* const* rows_;
-  size_t ahead_;
+  GemvAhead<Block>& ahead_;
+  size_t first_line_;
   VecI32 sub_[kSums];
   VecI32 sum_, mins_;
   VecF d_ = hn::Zero(TileF()), m_ = hn::Zero(TileF());
@@ -112,18 +144,21 @@ class GemvSink {
 template <class Block>
 HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
                           const GemmActivations& x, size_t chunk,
+                          GemvAhead<Block>& ahead,
                           VecF (&acc)[kPanelRows / kTileLanes]) {
   using F = PanelFormat<Block>;
   const int8_t* qs = x.QsAt(chunk, 0);
   const float* dx = x.DAt(chunk, 0);
-  const size_t ahead = first * sizeof(Block) + kGemvAhead;
+  constexpr size_t kLines = GemvAhead<Block>::kLines;
+  ahead.BeginChunk(first * sizeof(Block));
   if constexpr (F::kSuper) {
     const int32_t* words =
         F::kHasMin ? x.PairsAt(chunk, 0) : x.SumsAt(chunk, 0);
 #pragma GCC unroll 2
     for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
       const std::byte* const* mine = rows + v * kTileLanes;
-      GemvSink<Block> sink(qs, words, hn::Zero(TileI32()), mine, ahead);
+      GemvSink<Block> sink(qs, words, hn::Zero(TileI32()), ahead,
+                           v * kTileLanes * kLines / kPanelRows);
       UnpackSuper<Block>(mine, first * sizeof(Block), sink);
       acc[v] = sink.AddTo(acc[v], dx[0]);
     }
@@ -132,14 +167,10 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
     words.template Load<Block>(rows, first, n);
     const int32_t* sum_x = x.SumsAt(chunk, 0);
     for (size_t b = 0; b < n; ++b) {
-      // Two rows with each of the eight blocks; a last chunk of fewer leaves
+      // An eighth with each of the eight blocks; a last chunk of fewer leaves
       // some out.
-#pragma GCC unroll 2
-      for (size_t lane = 2 * b; lane < 2 * b + 2; ++lane) {
-#pragma GCC unroll 8
-        for (size_t i = 0; i < kChunkCacheLines<Block>; ++i) {
-          PrefetchTo<kPrefetchCache>(rows[lane] + ahead + i * kCacheLine);
-        }
+      for (size_t i = b * kLines / 8; i < (b + 1) * kLines / 8; ++i) {
+        ahead.AskForLine(i);
       }
 #pragma GCC unroll 2
       for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
@@ -147,7 +178,7 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
                                  ? hn::Set(TileI32(), -F::kOffset * sum_x[b])
                                  : hn::Zero(TileI32());
         const std::byte* const* mine = rows + v * kTileLanes;
-        GemvSink<Block> sink(qs + b * F::kBlock, sum_x + b, start, mine, ahead);
+        GemvSink<Block> sink(qs + b * F::kBlock, sum_x + b, start, ahead, 0);
         Unpack(static_cast<const Block*>(nullptr), mine,
                (first + b) * sizeof(Block),
                hn::Load(TileU32(), &words.word[b][v * kTileLanes]), sink);

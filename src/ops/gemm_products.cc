@@ -135,7 +135,7 @@ void RunProducts(std::span<const GemmProduct> products, size_t max_m,
     n_tasks += tasks.Count(p.rows.weights.rows);
   }
   const size_t thread_bytes = simd::GemmScratchBytes(max_m, max_k);
-  ParallelFor(n_tasks, n_threads, [&](size_t task, int thread) {
+  const auto one_task = [&](size_t task, int thread) {
     const GemmProduct* p = products.data();
     for (size_t n; task >= (n = tasks.Count(p->rows.weights.rows)); ++p) {
       task -= n;
@@ -150,7 +150,10 @@ void RunProducts(std::span<const GemmProduct> products, size_t max_m,
     } else {
       simd::GemmF32(rows, p->x, mine);
     }
-  });
+  };
+  // In its own stretch of rows a thread asks for the next task's first ones.
+  ParallelFor(n_tasks, n_threads, one_task,
+              max_m == 1 ? Schedule::kOwnFirst : Schedule::kDynamic);
 }
 
 bool Overlaps(const Span2D<const float>& a, const Span2D<const float>& b) {
