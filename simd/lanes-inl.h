@@ -12,6 +12,7 @@
 #include <cstddef>
 
 #include "hwy/highway.h"
+#include "simd/scalar_fma.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace etalon::simd {
@@ -79,6 +80,10 @@ HWY_INLINE void StoreTail16(F32x16 a, float* HWY_RESTRICT p, size_t n) {
   for (size_t i = 0; i < n; ++i) p[i] = buf[i];
 }
 HWY_INLINE F32x16 Fma16(F32x16 a, F32x16 b, F32x16 c) {
+#if HWY_TARGET == HWY_SCALAR
+  ScalarFma16(&a.v[0].raw, &b.v[0].raw, &c.v[0].raw);
+  return c;
+#endif
   F32x16 r;
   for (size_t i = 0; i < kVecs; ++i) r.v[i] = Fma(a.v[i], b.v[i], c.v[i]);
   return r;
