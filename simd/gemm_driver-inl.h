@@ -32,7 +32,8 @@ inline constexpr size_t kManyTokens = 64;
 
 inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
   const size_t n_panels = (end - begin + kPanelRows - 1) / kPanelRows;
-  if (n_tokens >= kAdjacentFrom || (n_tokens == 1 && !ETALON_TIER_AMX)) {
+  const bool one_stream = n_tokens == 1 && !ETALON_TIER_AMX;  // GemvAhead
+  if (n_tokens >= kAdjacentFrom || one_stream) {
     return {begin, end, n_panels, 1, kPanelRows};
   }
   return {begin, end, n_panels, n_panels, 1};
@@ -285,16 +286,12 @@ HWY_INLINE void GemvColumn(const GemmRows& g, const GemmActivations& x,
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
     rows[lane] = g.weights.row(map.Row(c, lane));
   }
-#if ETALON_TIER_AMX
-  GemvAhead<Block> ahead(rows);
-#else
-  // Of other tasks too: they are most often this thread's next ones.
+  // The next 16 rows: of this thread's next task where they are of no other.
   const size_t next = std::min(map.At(c + 1, 0), g.weights.rows);
-  const size_t n_next = std::min(g.weights.rows - next, kPanelRows);
-  GemvAhead<Block> ahead(ReadAhead(g.weights.row(next),
-                                   x.cols / F::kBlock * sizeof(Block),
-                                   g.weights.stride_bytes, n_next));
-#endif
+  GemvAhead<Block> ahead(
+      rows, ReadAhead(g.weights.row(next), x.cols / F::kBlock * sizeof(Block),
+                      g.weights.stride_bytes,
+                      std::min(g.weights.rows - next, kPanelRows)));
   VecF acc[kPanelRows / kTileLanes];
   for (VecF& a : acc) a = hn::Zero(TileF());
   const size_t n_blocks = x.cols / F::kBlock;

@@ -32,10 +32,13 @@ HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
 #endif
 }
 
-// What memory is asked for beside the arithmetic of a chunk of 16 rows.
-#if ETALON_TIER_AMX
-// Sapphire Rapids: rows lie far apart and are streams of their own; each is
-// asked for four blocks of Q4_K ahead, into L1.
+// What memory is asked for beside the arithmetic of a chunk of 16 rows: a line
+// of the chunks that follow in the same rows, into L1, and one of the next 16
+// rows, which lie behind these.
+// Sapphire Rapids (the AMX tier) does best with rows far apart that are streams
+// of their own, and without the second. For Zen 16 streams are too many, and a
+// line asked for while too many are on their way never comes: what the second
+// asks for in one stream the first asks for again.
 template <class Block>
 class GemvAhead {
  public:
@@ -45,35 +48,44 @@ class GemvAhead {
       (kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
   static constexpr size_t kLines = kPanelRows * kPerRow;
 
-  explicit GemvAhead(const std::byte* const* rows) : rows_(rows) {}
-  HWY_INLINE void BeginChunk(size_t at) { at_ = at + kBytes; }
+  GemvAhead(const std::byte* const* rows, const ReadAhead& next_rows)
+      : rows_(rows), next_rows_(next_rows) {}
+  // The chunk begins `at` bytes into its rows.
+  HWY_INLINE void BeginChunk(size_t at) { at_ = at + kNear; }
+  // i-th of kLines, a number that the compiler knows.
   HWY_INLINE void AskForLine(size_t i) {
     __builtin_prefetch(rows_[i / kPerRow] + at_ + i % kPerRow * kCacheLine);
+    if (!kOneStream) return;
+    if (i * kStretch / kLines != (i + 1) * kStretch / kLines) {
+      next_rows_.AskForLine();
+    }
+  }
+  // The lines that go with block b of 8: of two rows, and an eighth.
+  HWY_INLINE void AskForBlock(size_t b) {
+#pragma GCC unroll 2
+    for (size_t lane = 2 * b; lane < 2 * b + 2; ++lane) {
+#pragma GCC unroll 8
+      for (size_t i = 0; i < kPerRow; ++i) {
+        __builtin_prefetch(rows_[lane] + at_ + i * kCacheLine);
+      }
+    }
+    if (!kOneStream) return;
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kStretch / 8; ++i) next_rows_.AskForLine();
+    if (b % 2 == 0 && kStretch % 8 != 0) next_rows_.AskForLine();
   }
 
  private:
-  static constexpr size_t kBytes = 576;
+  static constexpr bool kOneStream = !ETALON_TIER_AMX;
+  // Four blocks of Q4_K, or two.
+  static constexpr size_t kNear = ETALON_TIER_AMX ? 576 : 288;
+  // Lines of the 16 rows' chunk where they lie one behind the other.
+  static constexpr size_t kStretch =
+      (kPanelRows * kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
   const std::byte* const* rows_;
   size_t at_ = 0;
-};
-#else
-// Zen: 16 streams are more than its prefetchers follow. Neighbouring rows are
-// one stretch of memory, and while they are read the next ones are asked for.
-// Cold, 4096 x 14336, on Zen 5: see docs/performance.md.
-template <class Block>
-class GemvAhead {
- public:
-  static constexpr size_t kLines =
-      (kPanelRows * kChunkBytes<Block> + kCacheLine - 1) / kCacheLine;
-
-  explicit GemvAhead(const ReadAhead& next_rows) : next_rows_(next_rows) {}
-  HWY_INLINE void BeginChunk(size_t) {}
-  HWY_INLINE void AskForLine(size_t) { next_rows_.AskForLine(); }
-
- private:
   ReadAhead next_rows_;
 };
-#endif
 
 // A sink of gemm_unpack-inl.h: one accumulator per sub-block, scaled when the
 // scales arrive after the quants.
@@ -167,11 +179,7 @@ HWY_INLINE void GemvChunk(const std::byte* const* rows, size_t first, size_t n,
     words.template Load<Block>(rows, first, n);
     const int32_t* sum_x = x.SumsAt(chunk, 0);
     for (size_t b = 0; b < n; ++b) {
-      // An eighth with each of the eight blocks; a last chunk of fewer leaves
-      // some out.
-      for (size_t i = b * kLines / 8; i < (b + 1) * kLines / 8; ++i) {
-        ahead.AskForLine(i);
-      }
+      ahead.AskForBlock(b);  // a last chunk of fewer leaves some out
 #pragma GCC unroll 2
       for (size_t v = 0; v < kPanelRows / kTileLanes; ++v) {
         const VecI32 start = F::kOffset != 0 && !TakesSigned<F>()
