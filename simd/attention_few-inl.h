@@ -36,9 +36,10 @@ inline ReadAhead AheadOfKeys(const AttentionChunkArgs& a, size_t n) {
   return {a.v.data, BytesOf(a.v.type, a.head_dim_v),
           BytesOf(a.v.type, a.v.stride), n};
 }
-// The next chunk is taken to be as long as this one.
+// The next chunk is taken to be as long as this one. After the last a line that
+// is there already is asked for again and again.
 inline ReadAhead AheadOfValues(const AttentionChunkArgs& a, size_t n) {
-  if (a.next_k.data == nullptr) return {};
+  if (a.next_k.data == nullptr) return {a.v.data, 0, 0, 0};
   return {a.next_k.data, BytesOf(a.next_k.type, a.head_dim),
           BytesOf(a.next_k.type, a.next_k.stride), n};
 }

@@ -23,19 +23,18 @@ struct RowMap {
     return std::min(At(c, lane), end - 1);
   }
 };
-// With many tokens the products take longer than the reading: neighbouring
-// rows then share a panel, so that results leave a vector at a time.
-inline constexpr size_t kAdjacentFrom = 9;  // tokens
+// Neighbouring rows share a panel: with many tokens, where products take longer
+// than the reading, so that results leave a vector at a time; on all tiers but
+// AMX also with few, so that the rows that follow are one stretch of memory
+// (GemvAhead says more).
+inline constexpr size_t kAdjacentFrom = ETALON_TIER_AMX ? 9 : 1;  // tokens
 // Activations of few tokens stay in the cache anyway: better to walk the weight
 // rows in long runs.
 inline constexpr size_t kManyTokens = 64;
 
 inline RowMap MapRows(size_t begin, size_t end, size_t n_tokens) {
   const size_t n_panels = (end - begin + kPanelRows - 1) / kPanelRows;
-  const bool one_stream = n_tokens == 1 && !ETALON_TIER_AMX;  // GemvAhead
-  if (n_tokens >= kAdjacentFrom || one_stream) {
-    return {begin, end, n_panels, 1, kPanelRows};
-  }
+  if (n_tokens >= kAdjacentFrom) return {begin, end, n_panels, 1, kPanelRows};
   return {begin, end, n_panels, n_panels, 1};
 }
 
@@ -83,6 +82,22 @@ HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
     for (size_t i = 0; i < kChunkBytes<Block>; i += 64) {
       PrefetchTo<kPrefetchCache>(rows[lane] + ahead + i);
     }
+  }
+}
+
+// n panels of neighbouring rows from `row` on, where the weights have them:
+// those of this thread's next task where they are of no other.
+HWY_INLINE ReadAhead RowsFrom(const GemmRows& g, size_t row, size_t n,
+                              size_t row_bytes) {
+  row = std::min(row, g.weights.rows);
+  return {g.weights.row(row), row_bytes, g.weights.stride_bytes,
+          std::min(n * kPanelRows, g.weights.rows - row)};
+}
+// As many lines as a chunk of n panels has.
+template <class Block>
+HWY_INLINE void AskForPanels(size_t n, ReadAhead& rows) {
+  for (size_t i = 0; i < n * kPanelRows * kChunkBytes<Block>; i += 64) {
+    rows.AskForLine();
   }
 }
 
@@ -169,12 +184,15 @@ HWY_INLINE void PanelColumns(const GemmRows& g, const GemmActivations& x,
   std::memset(acc, 0, n_panels * acc_stride * sizeof(float));
   const std::byte* ahead[kGroups * kPanelRows];
   Ahead next = {ahead, 0};
+  const size_t row_bytes = x.cols / F::kBlock * sizeof(Block);
+  ReadAhead next_rows = RowsFrom(g, map.At(c_end, 0), n_panels, row_bytes);
   const size_t n_blocks = x.cols / F::kBlock;
   for (size_t b = 0; b < n_blocks; b += kBlocks) {
     const size_t n = std::min(kBlocks, n_blocks - b);
     const auto multiply = [&]<size_t kV>(size_t i) HWY_ATTR {
       if (n_tokens <= kManyTokens) {
         for (size_t v = 0; v < kV; ++v) PrefetchChunk<Block>(rows[i + v], b);
+        if (map.lane_step == 1) AskForPanels<Block>(kV, next_rows);
       } else if (i + kV < n_panels) {
         next = RowsAt<Block>(rows + i + kV, n_panels - i - kV, b, ahead);
       } else if (b + kBlocks < n_blocks) {
@@ -286,12 +304,8 @@ HWY_INLINE void GemvColumn(const GemmRows& g, const GemmActivations& x,
   for (size_t lane = 0; lane < kPanelRows; ++lane) {
     rows[lane] = g.weights.row(map.Row(c, lane));
   }
-  // The next 16 rows: of this thread's next task where they are of no other.
-  const size_t next = std::min(map.At(c + 1, 0), g.weights.rows);
-  GemvAhead<Block> ahead(
-      rows, ReadAhead(g.weights.row(next), x.cols / F::kBlock * sizeof(Block),
-                      g.weights.stride_bytes,
-                      std::min(g.weights.rows - next, kPanelRows)));
+  GemvAhead<Block> ahead(rows, RowsFrom(g, map.At(c + 1, 0), 1,
+                                        x.cols / F::kBlock * sizeof(Block)));
   VecF acc[kPanelRows / kTileLanes];
   for (VecF& a : acc) a = hn::Zero(TileF());
   const size_t n_blocks = x.cols / F::kBlock;

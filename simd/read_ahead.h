@@ -14,9 +14,9 @@ namespace etalon::simd {
 // the last row its lines are asked for again.
 class ReadAhead {
  public:
-  ReadAhead() = default;  // of nothing
-  ReadAhead(const std::byte* row, size_t row_bytes, size_t stride_bytes,
-            size_t n_rows)
+  ReadAhead() = default;  // for calls that ask for nothing
+  HWY_INLINE ReadAhead(const std::byte* row, size_t row_bytes,
+                       size_t stride_bytes, size_t n_rows)
       : at_(row),
         end_(row + row_bytes),
         row_bytes_(row_bytes),
