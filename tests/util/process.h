@@ -48,11 +48,13 @@ inline ProcessResult RunProcess(const std::vector<std::string>& args,
   for (const std::string& a : args)
     argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
-  // What could change an answer is not inherited.
+  // What could change an answer is not inherited; tiles that are emulated are
+  // the child's too.
   std::vector<std::string> env;
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string entry(*e);
-    if (!entry.starts_with("ETALON_") && !entry.starts_with("LLAMA_ARG_")) {
+    if ((!entry.starts_with("ETALON_") && !entry.starts_with("LLAMA_ARG_")) ||
+        entry.starts_with("ETALON_EMULATED_AMX=")) {
       env.push_back(entry);
     }
   }
