@@ -66,10 +66,9 @@ Line Begin(const char* what, const uint8_t* code) {
 void OnIllegalInstruction(int, siginfo_t* info, void* context) {
   greg_t* const r = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   const auto* code = reinterpret_cast<const uint8_t*>(r[REG_RIP]);
-  constexpr int kOrder[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX,
-                              REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                              REG_R8,  REG_R9,  REG_R10, REG_R11,
-                              REG_R12, REG_R13, REG_R14, REG_R15};
+  constexpr int kOrder[16] = {
+      REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+      REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
   uint64_t registers[16];
   for (int i = 0; i < 16; ++i) {
     registers[i] = static_cast<uint64_t>(r[kOrder[i]]);

@@ -65,8 +65,9 @@ TEST_F(TileFaultDeathTest, ProductsWhoseExtentsDoNotMeet) {
 
 TEST_F(TileFaultDeathTest, MessageNamesTheInstruction) {
   // tilezero %tmm0
-  EXPECT_DEATH(ZeroTile<0>(), "tile emulator: .*, at 0x[0-9a-f]{16}: "
-                              "c4 e2 7b 49 c0");
+  EXPECT_DEATH(ZeroTile<0>(),
+               "tile emulator: .*, at 0x[0-9a-f]{16}: "
+               "c4 e2 7b 49 c0");
 }
 
 // With the bytes, and as without the emulator: by the signal.

@@ -44,7 +44,7 @@ void StoreTile(void* to, ptrdiff_t stride) {
 template <TileOp op, int c, int a, int b>
 void DotTiles() {
   static_assert(op >= TileOp::kDotBf16);
-#define ETALON_DOT(name)                                                    \
+#define ETALON_DOT(name) \
   asm volatile(name " %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(c), "i"(a), "i"(b))
   if constexpr (op == TileOp::kDotBf16) ETALON_DOT("tdpbf16ps");
   if constexpr (op == TileOp::kDotSS) ETALON_DOT("tdpbssd");

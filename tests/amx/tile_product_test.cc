@@ -30,7 +30,7 @@ constexpr ptrdiff_t kStride = sizeof(Words::at[0]);
 // Upon c, and then once more: accumulates.
 template <TileOp op, int c, int a, int b>
 Words Product(const Extents& e, const Words& from, const Words& xs,
-          const Words& ys) {
+              const Words& ys) {
   LoadConfig(DotConfig(e, c, a, b));
   LoadTile<c>(&from, kStride);
   LoadTile<a>(&xs, kStride);

@@ -4,7 +4,8 @@
 #include <initializer_list>
 
 // Loops over the 16 lanes of a row, for the compiler to make vectors of. VNNI
-// is left out: with it g++ 12 takes signed bytes for unsigned ones in such sums.
+// is left out: with it g++ 12 takes signed bytes for unsigned ones in such
+// sums.
 #define ETALON_VECTOR __attribute__((target("avx2,fma"), noinline))
 
 namespace etalon::amx {
@@ -82,7 +83,8 @@ const char* CheckDot(const TileInstruction& i, const TileUnit& unit) {
     return "#UD: product: the destination's colsb is not the second factor's";
   }
   if (c.row_bytes[i.a] / 4 != c.rows[i.b]) {
-    return "#UD: product: the first factor's colsb / 4 is not the second's rows";
+    return "#UD: product: the first factor's colsb / 4 is not the second's "
+           "rows";
   }
   return nullptr;
 }

@@ -50,7 +50,7 @@ inline ProcessResult RunProcess(const std::vector<std::string>& args,
   argv.push_back(nullptr);
   // What could change an answer is not inherited; tiles that are emulated are
   // the child's too.
-  std::vector<std::string> env;
+  std::vector<std::string> env = options.env;  // of two, getenv takes the first
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string entry(*e);
     if ((!entry.starts_with("ETALON_") && !entry.starts_with("LLAMA_ARG_")) ||
@@ -58,7 +58,6 @@ inline ProcessResult RunProcess(const std::vector<std::string>& args,
       env.push_back(entry);
     }
   }
-  env.insert(env.end(), options.env.begin(), options.env.end());
   std::vector<char*> envp;
   for (const std::string& e : env) envp.push_back(const_cast<char*>(e.c_str()));
   envp.push_back(nullptr);
