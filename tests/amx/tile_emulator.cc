@@ -97,11 +97,12 @@ void OnIllegalInstruction(int, siginfo_t* info, void* context) {
 }
 
 // SIGILL stays blocked within the handler: an illegal instruction of its own
-// ends the process instead of calling it again.
+// ends the process instead of calling it again. On the thread's own stack, not
+// on an alternate one, which may be too small for a product's 8 KiB and more.
 [[gnu::constructor]] void Install() {
   struct sigaction action = {};
   action.sa_sigaction = OnIllegalInstruction;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  action.sa_flags = SA_SIGINFO;
   sigemptyset(&action.sa_mask);
   sigaction(SIGILL, &action, &g_previous);
 }
