@@ -1,6 +1,7 @@
 #include "simd/target.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 
 #include "hwy/highway.h"
@@ -80,6 +81,11 @@ simd::CpuFeatures Detect() {
                    (Bit(l7.edx, 25) || Bit(l7.edx, 22)) && AskForTiles();
   f.amx_int8 = amx && Bit(l7.edx, 25);
   f.amx_bf16 = amx && Bit(l7.edx, 22);
+  const char* emulated = std::getenv("ETALON_EMULATED_AMX");
+  if (!amx && f.avx512_vnni && emulated != nullptr &&
+      std::string_view(emulated) == "1") {
+    f.amx_int8 = f.amx_bf16 = f.amx_emulated = true;
+  }
   return f;
 }
 

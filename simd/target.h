@@ -15,8 +15,14 @@ struct CpuFeatures {
   bool avx512_bf16 = false;
   bool amx_int8 = false;
   bool amx_bf16 = false;
+  bool amx_emulated = false;  // the two above, by word of the environment
 };
 // cpuid, xgetbv and, for AMX, permission asked from the kernel once.
+// ETALON_EMULATED_AMX=1 says that tile instructions are executed for the
+// processor, by tests/amx or another emulator that cpuid does not tell of: a
+// processor with AVX-512 VNNI and without AMX then has the AMX tier too, for
+// tests and not for speed. Without an emulator the tier's first instruction
+// ends the program (SIGILL).
 const CpuFeatures& GetCpuFeatures();
 
 // Marks a tier unusable (a kernel failed its self-test): it disappears from

@@ -27,8 +27,12 @@ std::string CpuFeatureList() {
   if (f.avx512) names.push_back("avx512");
   if (f.avx512_vnni) names.push_back("avx512-vnni");
   if (f.avx512_bf16) names.push_back("avx512-bf16");
-  if (f.amx_int8) names.push_back("amx-int8");
-  if (f.amx_bf16) names.push_back("amx-bf16");
+  if (f.amx_int8) {
+    names.push_back(f.amx_emulated ? "amx-int8-emulated" : "amx-int8");
+  }
+  if (f.amx_bf16) {
+    names.push_back(f.amx_emulated ? "amx-bf16-emulated" : "amx-bf16");
+  }
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, " "));
 }
 

@@ -9,7 +9,8 @@ namespace etalon {
 // "Intel(R) Xeon(R) Processor", from /proc/cpuinfo; "unknown" without it.
 std::string CpuModelName();
 
-// "avx2 avx512 avx512-vnni ...": the features kernels look at.
+// "avx2 avx512 avx512-vnni ...": the features kernels look at. Tiles that an
+// emulator executes are named so, here and in every result that quotes this.
 std::string CpuFeatureList();
 
 }  // namespace etalon

@@ -48,15 +48,16 @@ inline ProcessResult RunProcess(const std::vector<std::string>& args,
   for (const std::string& a : args)
     argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
-  // What could change an answer is not inherited.
-  std::vector<std::string> env;
+  // What could change an answer is not inherited; tiles that are emulated are
+  // the child's too.
+  std::vector<std::string> env = options.env;  // of two, getenv takes the first
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string entry(*e);
-    if (!entry.starts_with("ETALON_") && !entry.starts_with("LLAMA_ARG_")) {
+    if ((!entry.starts_with("ETALON_") && !entry.starts_with("LLAMA_ARG_")) ||
+        entry.starts_with("ETALON_EMULATED_AMX=")) {
       env.push_back(entry);
     }
   }
-  env.insert(env.end(), options.env.begin(), options.env.end());
   std::vector<char*> envp;
   for (const std::string& e : env) envp.push_back(const_cast<char*>(e.c_str()));
   envp.push_back(nullptr);
