@@ -1,5 +1,6 @@
 #include "etalon/attention.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -222,19 +223,26 @@ TEST(Attention, IndependentOfPrefillSplit) {
   }
 }
 
-// Caches longer than a wave of chunk states, and more rows than a tile has.
+// Caches longer than a wave of chunk states, more rows than a tile has, threads
+// that begin inside a head and threads that have several.
 TEST(Attention, LongCachesGoInWaves) {
   for (const size_t chunks : {64, 65, 127, 128}) {
     AttentionShape shape;
     shape.kv_len = chunks * 256 - 3;
+    shape.n_kv_heads = 3;
     shape.head_dim = 16;
     shape.n_tokens = 2;
     shape.q_per_kv = chunks == 65 ? 33 : 1;
     shape.type = TensorType::kF16;
     const AttentionProblem problem(shape, 44);
-    RunOptions o;
-    o.n_threads = 2;
-    problem.ExpectSame(problem.Run(o), problem.StrictOrder(), "waves");
+    const std::vector<float> expected = problem.StrictOrder();
+    for (const int n_threads : {1, 2, 5}) {
+      RunOptions o;
+      o.n_threads = n_threads;
+      problem.ExpectSame(
+          problem.Run(o), expected,
+          fmt::format("{} chunks, {} threads", chunks, n_threads));
+    }
   }
 }
 
