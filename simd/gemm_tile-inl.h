@@ -398,10 +398,10 @@ template <int kCache>
 HWY_INLINE void PrefetchTo(const std::byte* line) {
   __builtin_prefetch(line, 0, kCache);
 }
-// For weights that are needed next. Sapphire Rapids, where the AMX tier was
-// measured, wants them in L1. On Zen 4 lines asked for into L1 come no sooner
-// than unasked: into L2, products of one row are a fifth faster (Q8_0: by
-// half), of 32 rows a quarter.
+// For weights that are needed next by a few tokens. Sapphire Rapids, where the
+// AMX tier was measured, wants them in L1. On Zen 4 lines asked for into L1
+// come no sooner than unasked: into L2, products of 32 tokens are a quarter
+// faster.
 inline constexpr int kPrefetchCache = ETALON_TIER_AMX ? kL1 : kL2;
 
 // Weights of a later chunk, by row, to be asked for while tiles are multiplied:

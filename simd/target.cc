@@ -51,6 +51,14 @@ bool AskForTiles() {
 #endif
 }
 
+// AMD's family 19h with AVX-512: in family and its extension, 0Fh + 0Ah.
+bool IsZen4(const CpuidLeaf& l1, const CpuidLeaf& l7) {
+  const CpuidLeaf l0 = Cpuid(0, 0);
+  constexpr uint32_t kAuth = 0x68747541;  // of AuthenticAMD
+  return l0.ebx == kAuth && (l1.eax >> 8 & 0xf) == 0xf &&
+         (l1.eax >> 20 & 0xff) == 0xa && Bit(l7.ebx, 16);
+}
+
 simd::CpuFeatures Detect() {
   simd::CpuFeatures f;
   const CpuidLeaf l1 = Cpuid(1, 0);
@@ -81,6 +89,7 @@ simd::CpuFeatures Detect() {
                    (Bit(l7.edx, 25) || Bit(l7.edx, 22)) && AskForTiles();
   f.amx_int8 = amx && Bit(l7.edx, 25);
   f.amx_bf16 = amx && Bit(l7.edx, 22);
+  f.l1_prefetch_is_late = IsZen4(l1, l7);
   const char* emulated = std::getenv("ETALON_EMULATED_AMX");
   if (!amx && f.avx512_vnni && emulated != nullptr &&
       std::string_view(emulated) == "1") {

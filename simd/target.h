@@ -16,6 +16,8 @@ struct CpuFeatures {
   bool amx_int8 = false;
   bool amx_bf16 = false;
   bool amx_emulated = false;  // the two above, by word of the environment
+  // Zen 4: a line asked for into L1 comes no sooner than one not asked for.
+  bool l1_prefetch_is_late = false;
 };
 // cpuid, xgetbv and, for AMX, permission asked from the kernel once.
 // ETALON_EMULATED_AMX=1 says that tile instructions are executed for the
