@@ -85,13 +85,14 @@ HWY_INLINE void PrefetchChunk(const std::byte* const* rows, size_t block) {
   }
 }
 
-// n panels of neighbouring rows from `row` on, where the weights have them:
-// those of this thread's next task where they are of no other.
+// n panels of neighbouring rows from `row` on: those of this thread's next task
+// where they are of no other; behind the last row the last one's first line.
 HWY_INLINE ReadAhead RowsFrom(const GemmRows& g, size_t row, size_t n,
                               size_t row_bytes) {
-  row = std::min(row, g.weights.rows);
+  const size_t n_rows = g.weights.rows;
+  if (row >= n_rows) return {g.weights.row(n_rows - 1), 0, 0, 0};
   return {g.weights.row(row), row_bytes, g.weights.stride_bytes,
-          std::min(n * kPanelRows, g.weights.rows - row)};
+          std::min(n * kPanelRows, n_rows - row)};
 }
 // As many lines as a chunk of n panels has.
 template <class Block>
