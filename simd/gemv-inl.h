@@ -37,8 +37,9 @@ HWY_INLINE VecI32 DotQuad(VecI32 acc, VecI32 w, const int8_t* x) {
 // rows, which lie behind these.
 // Sapphire Rapids (the AMX tier) does best with rows far apart that are streams
 // of their own, and without the second. For Zen 16 streams are too many, and a
-// line asked for while too many are on their way never comes: what the second
-// asks for in one stream the first asks for again.
+// line asked for while too many are on their way seems never to come: what the
+// second asks for in one stream the first asks for again, which is faster
+// (docs/performance.md, Zen 5).
 template <class Block>
 class GemvAhead {
  public:
